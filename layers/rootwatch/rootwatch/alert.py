@@ -1,0 +1,386 @@
+"""Step 5, what people are told: an alert in words, the same for every channel.
+
+Everything that comes from a record is cleaned by `shown` here, once; the channels only add their own escaping.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from rootwatch.context.observation import Observation
+from rootwatch.context.source import SourceKind
+from rootwatch.detections import sign_in
+from rootwatch.detections.catalogue import BY_ID, CATALOGUE
+from rootwatch.detections.detection import Detection, Severity
+from rootwatch.incident import DueAlert, Incident, SourceSeen, Why
+from rootwatch.record import ActorKind, Mfa, Outcome, Record
+
+LONGEST_VALUE: Final = 160
+LONGEST_HEADLINE: Final = 240
+
+_WHY_WORDS: Final[Mapping[Why, str]] = {
+    Why.OPENED: "it opens a new incident",
+    Why.SIGNED_IN: "a successful sign-in",
+    Why.RECOVERED: "a completed password recovery",
+    Why.CREDENTIAL_CHANGED: "a credential of root was created or changed",
+    Why.NEW_SOURCE: "an address that is new to this incident",
+    Why.NEW_CREDENTIAL: "a session or key that is new to this incident",
+    Why.NEW_CLIENT: "a kind of client that is new to this incident",
+    Why.NEW_DETECTION: "an act that is new to this incident",
+    Why.SEVERITY: "more severe than anything before in this incident",
+    Why.STAGE: "a further stage of a takeover",
+    Why.DECLARED_OVERRUN: "root use goes on beyond what was declared",
+    Why.FULL_SET: "more novelty than one incident can hold: every further act counts as new",
+    Why.PROGRESS: "the incident goes on",
+    Why.SUMMARY: "the incident has ended",
+    Why.REOPENED: "something new in an incident that was closed",
+}
+
+_ACTOR_WORDS: Final[Mapping[ActorKind, str]] = {
+    ActorKind.ROOT_CONSOLE: "console session",
+    ActorKind.ROOT_ACCESS_KEY: "long-lived access key",
+    ActorKind.ROOT_TEMPORARY: "temporary credentials",
+    ActorKind.ROOT_CLI_LOGIN: "command-line sign-in (aws login)",
+    ActorKind.ASSUMED_ROOT: "AssumeRoot session",
+    ActorKind.FEDERATED_FROM_ROOT: "session issued by root",
+    ActorKind.AWS_SERVICE: "AWS service",
+    ActorKind.OTHER_PRINCIPAL: "another principal",
+    ActorKind.UNKNOWN: "not stated",
+}
+
+DO_NOT: Final = "Do NOT sign in as root to have a look, and delete nothing: both destroy evidence."
+"""Stands below the next steps of every alert about an act."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A message that is due. Immutable once written; `facts` and `marks` are cleaned text in display order."""
+
+    alert_id: str
+    incident_id: str
+    account_id: str
+    number: int
+    time: datetime
+    kind: str
+    why: tuple[str, ...]
+    severity: Severity
+    headline: str
+    reason: str
+    facts: tuple[tuple[str, str], ...]
+    next_steps: tuple[str, ...]
+    marks: tuple[str, ...]
+    detections: tuple[str, ...]
+    event_ids: tuple[str, ...]
+    counts: Mapping[str, int]
+    sequence: int
+    chain: str
+
+
+def compose(due: DueAlert) -> Alert:
+    """Put a due alert into words. Pure: the same alert always reads the same."""
+    incident, observation = due.incident, due.observation
+    detections = _detections(observation, incident)
+    lead = detections[0] if detections else None
+    if observation is None:
+        headline, facts = _headline_of_incident(due), _facts_of_incident(incident)
+    else:
+        headline = _headline(observation, lead, due.incident.account_id)
+        facts = _facts(observation, due.source_seen, incident)
+    return Alert(
+        alert_id=f"{incident.id}-{due.number:04d}",
+        incident_id=incident.id,
+        account_id=incident.account_id,
+        number=due.number,
+        time=due.time,
+        kind="alert" if observation is not None else str(due.why[-1]),
+        why=tuple(str(reason) for reason in due.why),
+        severity=due.severity,
+        headline=shown(headline, LONGEST_HEADLINE),
+        reason=_reason(due, lead),
+        facts=facts,
+        next_steps=lead.next_steps if lead and observation is not None else (),
+        marks=_marks(due),
+        detections=tuple(detection.id for detection in detections),
+        event_ids=(observation.record.event_id,) if observation and observation.record.event_id else (),
+        counts={
+            "records": incident.records,
+            "since_last_alert": due.records_told,
+            **{name: incident.detections[name] for name in sorted(incident.detections)},
+        },
+        sequence=due.sequence,
+        chain=due.chain,
+    )
+
+
+# --- cleaning ------------------------------------------------------------------------------------------------------
+
+
+def shown(text: object, longest: int = LONGEST_VALUE) -> str:
+    r"""Return hostile text so that it can be shown on one line: bounded, without control, hidden or reordering marks.
+
+    Characters that no one can see become their code (`\\u202e`), blanks become one blank, and `://` becomes `[:]//`,
+    so that no mail program or chat makes a link of it.
+    """
+    words = str(text)[: longest * 4].split()
+    cleaned = " ".join(words)
+    if not cleaned.isascii() or not cleaned.isprintable():
+        cleaned = "".join(map(_visible, cleaned))
+    cleaned = cleaned.replace("://", "[:]//").replace("www.", "www[.]")
+    return cleaned if len(cleaned) <= longest else f"{cleaned[: longest - 1]}…"
+
+
+def _visible(character: str) -> str:
+    if character.isprintable() and unicodedata.category(character) not in {
+        "Cf",
+        "Cn",
+        "Co",
+        "Cs",
+        "Zl",
+        "Zp",
+        "Mn",
+        "Me",
+    }:
+        return character
+    return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}"  # noqa: PLR2004
+
+
+def clock(moment: datetime) -> str:
+    """Return a moment as people read it in an alert: 2026-11-03 08:15:42 UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def duration(span: timedelta) -> str:
+    """Return a span of time in words, such as "40 s", "5 min", "3 h 10 min" or "12 days"."""
+    seconds = max(0, int(span.total_seconds()))
+    if seconds < 120:  # noqa: PLR2004 - two minutes
+        return f"{seconds} s"
+    minutes = seconds // 60
+    if minutes < 120:  # noqa: PLR2004 - two hours
+        return f"{minutes} min"
+    hours = minutes // 60
+    if hours < 48:  # noqa: PLR2004 - two days
+        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
+    return f"{hours // 24} days"
+
+
+# --- the headline --------------------------------------------------------------------------------------------------
+
+
+def _detections(observation: Observation | None, incident: Incident) -> tuple[Detection, ...]:
+    """Return the detections an alert names, the most urgent first."""
+    if observation is None:
+        return tuple(detection for detection in CATALOGUE if detection.id in incident.detections)
+    findings = sorted(observation.findings, key=lambda finding: -finding.severity.rank)
+    return tuple(finding.detection for finding in findings)
+
+
+def _headline(observation: Observation, lead: Detection | None, account_id: str) -> str:
+    record = observation.record
+    parts = [_sentence(record, lead), f"account {account_id}"]
+    if _claims_mfa(observation):
+        parts.append(f"MFA {_mfa_words(record.mfa)}")
+    parts += [_place(observation), f"{observation.time:%H:%M} UTC"]
+    return " · ".join(parts)
+
+
+def _sentence(record: Record, lead: Detection | None) -> str:
+    who = subject(record)
+    act = shown(record.event_name or "an event without a name", 64)
+    if lead is None:
+        return f"{who}: {act}"
+    if lead is sign_in.CONSOLE_LOGIN_FAILED:
+        return "Root sign-in FAILED"
+    if lead.stem == "denied":
+        return f"{who} was REFUSED {act}"
+    if record.outcome is Outcome.DENIED:
+        return f"{who} was REFUSED: {lead.tried} ({act})"
+    if record.outcome in {Outcome.FAILURE, Outcome.ERROR}:
+        return f"{who} FAILED: {lead.tried} ({act})"
+    return f"{who} {lead.done}" + ("" if lead in _PLAIN else f" ({act})")
+
+
+_PLAIN: Final = (sign_in.CONSOLE_LOGIN, sign_in.CONSOLE_LOGIN_WITHOUT_MFA, sign_in.LOGIN_AFTER_FAILURES)
+
+
+def subject(record: Record) -> str:  # noqa: PLR0911 - a decision table, read from top to bottom
+    """Return who acted, as a headline begins: "Root", "An AWS service (glue.amazonaws.com)", "Role SecAdmin/dana"."""
+    actor = record.actor
+    if actor.kind is ActorKind.AWS_SERVICE:
+        return f"An AWS service ({shown(actor.invoked_by or 'not named', 48)})"
+    if actor.kind is ActorKind.ASSUMED_ROOT:
+        return "An AssumeRoot session"
+    if actor.kind is ActorKind.FEDERATED_FROM_ROOT:
+        return "A session issued by root"
+    if actor.by_root:
+        return "Root"
+    if (record.event_name or "").startswith("PasswordRecovery"):
+        return "Root"  # only the root "forgot password" flow emits these
+    if actor.kind is ActorKind.UNKNOWN:
+        return "Somebody (identity not stated)"
+    name = (actor.arn or actor.principal_id or "not named").rpartition(":")[2]
+    for kind, prefix in (("Role", "assumed-role/"), ("IAM user", "user/")):
+        if name.startswith(prefix):
+            return f"{kind} {shown(name.removeprefix(prefix), 64)}"
+    return f"{shown(actor.identity_type or 'Principal', 24)} {shown(name, 64)}"
+
+
+def _place(observation: Observation) -> str:
+    source = observation.source
+    if source.ip:
+        return f"from {source.ip}"
+    if source.kind is SourceKind.ABSENT:
+        return "source not stated"
+    return f"from {shown(source.raw or '', 48)}"
+
+
+def _claims_mfa(observation: Observation) -> bool:
+    # On a failed sign-in the flag proves nothing; for other principals it is not about root.
+    record = observation.record
+    is_person = record.actor.by_root and record.actor.kind is not ActorKind.AWS_SERVICE
+    return is_person and record.outcome is not Outcome.FAILURE
+
+
+def _mfa_words(mfa: Mfa) -> str:
+    if mfa.used is None:
+        return "not stated"
+    if not mfa.used:
+        return "NO"
+    return f"yes ({mfa.device} device)" if mfa.device else "yes"
+
+
+def _headline_of_incident(due: DueAlert) -> str:
+    incident = due.incident
+    ended = "ended" if Why.SUMMARY in due.why else "goes on"
+    return f"Root use {ended} · account {incident.account_id} · {story(incident)}"
+
+
+def story(incident: Incident) -> str:
+    """Return what happened in an incident, in words: "2 times CreateRole, UpdateTrail, 633 reads in 13 regions; …"."""
+    acts = sorted(incident.acts.items(), key=lambda act: (-act[1], act[0]))
+    parts = [shown(name, 40) if count == 1 else f"{count} times {shown(name, 40)}" for name, count in acts[:5]]
+    if len(acts) > 5:  # noqa: PLR2004 - what fits on one line
+        parts.append(f"{len(acts) - 5} other kinds of change")
+    if incident.reads:
+        parts.append(f"{incident.reads} reads" if incident.reads > 1 else "1 read")
+    regions = len(incident.regions)
+    where = f" in {regions} regions" if regions > 1 else ""
+    return f"{', '.join(parts)}{where}; last act {incident.last_at:%H:%M} UTC"
+
+
+# --- the facts -----------------------------------------------------------------------------------------------------
+
+
+def _facts(observation: Observation, seen: SourceSeen | None, incident: Incident) -> tuple[tuple[str, str], ...]:
+    record = observation.record
+    facts = [
+        ("Act", f"{shown(record.event_name or 'not stated', 64)} ({shown(record.event_source or 'not stated', 64)})")
+    ]
+    if record.target:
+        facts.append(("On", shown(record.target)))
+    if record.target_account_id:
+        facts.append(("Target account", shown(record.target_account_id, 64)))
+    facts.append(("Outcome", _outcome_words(record)))
+    facts.append(("When", _when(observation)))
+    if _claims_mfa(observation):
+        facts.append(("MFA", _mfa_fact(record.mfa)))
+    facts.append(("Source", _source_fact(observation, seen)))
+    facts.append(("Client", _client_fact(observation)))
+    facts.append(("Acting through", _acting_through(record)))
+    facts.append(("Region", shown(record.region or "not stated", 64)))
+    if incident.records > 1:
+        facts.append(("Incident so far", story(incident)))
+    return tuple(facts)
+
+
+def _facts_of_incident(incident: Incident) -> tuple[tuple[str, str], ...]:
+    return (
+        ("What happened", story(incident)),
+        ("Records", str(incident.records)),
+        ("From", clock(incident.opened_at)),
+        ("To", clock(incident.last_at)),
+        ("Sources", ", ".join(shown(source, 48) for source in incident.sources[:5]) or "none stated"),
+        ("Highest severity", str(incident.severity)),
+        ("Stage", incident.stage.words),
+    )
+
+
+def _outcome_words(record: Record) -> str:
+    if record.outcome is Outcome.UNKNOWN:
+        return "not stated"
+    detail = ": ".join(shown(text) for text in (record.error_code, record.error_message) if text)
+    return f"{record.outcome} ({detail})" if detail else str(record.outcome)
+
+
+def _when(observation: Observation) -> str:
+    stated = observation.record.event_time
+    if stated is None:
+        return f"not stated; counted as {clock(observation.time)}"
+    delay = observation.delay
+    return clock(stated) if delay is None else f"{clock(stated)}, reached us after {duration(delay)}"
+
+
+def _mfa_fact(mfa: Mfa) -> str:
+    serial = f", {shown(mfa.serial, 96)}" if mfa.serial else ""
+    by = f" (says {mfa.stated_by.rpartition('.')[2]})" if mfa.stated_by else ""
+    return f"{_mfa_words(mfa)}{serial}{by}"
+
+
+def _source_fact(observation: Observation, seen: SourceSeen | None) -> str:
+    source = observation.source
+    if source.kind is SourceKind.ABSENT:
+        return "not stated"
+    if not source.ip:
+        return f"{shown(source.raw or '')} ({str(source.kind).replace('_', ' ')})"
+    if seen is None:
+        history = "first time in this account"
+    else:
+        times = "once" if seen.times == 1 else f"{seen.times} times"
+        history = f"seen {times} since {seen.first_at:%Y-%m-%d}"
+    return f"{source.ip} ({source.kind}, {history})"
+
+
+def _client_fact(observation: Observation) -> str:
+    client, agent = observation.client, observation.record.user_agent
+    if agent is None:
+        return "not stated"
+    return f"{client.name} ({client.kind})" if client.name else f"{shown(agent, 96)} ({client.kind})"
+
+
+def _acting_through(record: Record) -> str:
+    actor = record.actor
+    key = f", key {shown(actor.access_key_id, 40)}" if actor.access_key_id else ""
+    arn = f", {shown(actor.arn, 120)}" if actor.arn and not actor.by_root else ""
+    return f"{_ACTOR_WORDS[actor.kind]}{arn}{key}"
+
+
+def _reason(due: DueAlert, lead: Detection | None) -> str:
+    why = "; ".join(_WHY_WORDS[reason] for reason in due.why)
+    return f"{lead.why} This alert: {why}." if lead and due.observation else f"This alert: {why}."
+
+
+def _marks(due: DueAlert) -> tuple[str, ...]:
+    observation = due.observation
+    marks = []
+    if observation is not None:
+        record = observation.record
+        if observation.late and observation.delay is not None:
+            marks.append(f"LATE: CloudTrail delivered it {duration(observation.delay)} after the event")
+        if record.addendum:
+            marks.append(f"ADDENDUM: delivered again by AWS ({shown(record.addendum, 64)})")
+        if observation.event_id_reused:
+            marks.append("EVENT ID REUSED: another record has this event id and other content")
+        marks += [f"Odd record: {shown(problem, 120)}" for problem in observation.problems[:5]]
+        if len(observation.problems) > 5:  # noqa: PLR2004 - what fits on a screen
+            marks.append(f"Odd record: {len(observation.problems) - 5} further oddities")
+        marks.append(f"event {shown(record.event_id or 'without an id', 64)}")
+    marks.append(f"incident {due.incident.id}, alert {due.number}")
+    marks.append(f"record {due.sequence} of this account, chain {due.chain[:12]}")
+    return tuple(marks)
+
+
+def detection_title(detection_id: str) -> str:
+    """Return a detection's title, or the id itself where the catalogue of this version does not hold it."""
+    detection = BY_ID.get(detection_id)
+    return detection.title if detection else detection_id

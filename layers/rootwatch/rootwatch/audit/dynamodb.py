@@ -1,0 +1,154 @@
+"""The audit table in DynamoDB. The only module that knows the SDK's errors for it."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rootwatch.audit.table import Item, Key, Put, Value, check_size
+from rootwatch.errors import StoreConflictError, StoreError, StoreUnavailableError, TransactionTooLargeError
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+_KEYS_PER_GET: Final = 100
+_GET_ROUNDS: Final = 6
+_RETRY_HELPS: Final = frozenset({
+    "InternalServerError", "LimitExceededException", "ProvisionedThroughputExceededException", "RequestLimitExceeded",
+    "RequestTimeout", "ServiceUnavailable", "ThrottlingException", "Throttling", "TransactionInProgressException",
+    "ResourceNotFoundException", "AccessDeniedException", "ExpiredTokenException", "UnrecognizedClientException",
+    "KMSAccessDeniedException",
+})  # fmt: skip
+"""Errors after which the record must stay in the queue: the last ones until a person mended the deployment."""
+
+
+class DynamoTable:
+    """A table of DynamoDB, through one low-level client."""
+
+    def __init__(self, client: "DynamoDBClient", table_name: str, pause: Callable[[float], None] = time.sleep) -> None:
+        """Use the client for the table of this name; `pause` waits the seconds between rounds of an unfinished read."""
+        self._client = client
+        self._name = table_name
+        self._pause = pause
+        self._serializer = TypeSerializer()
+        self._deserializer = TypeDeserializer()
+
+    def get(self, keys: Sequence[Key]) -> list[Item | None]:
+        """Return the items of the keys; see `Table.get`."""
+        found: dict[Key, Item] = {}
+        wanted = list(dict.fromkeys(keys))
+        for start in range(0, len(wanted), _KEYS_PER_GET):
+            self._get_some(wanted[start : start + _KEYS_PER_GET], found)
+        return [found.get(key) for key in keys]
+
+    def _get_some(self, keys: Sequence[Key], found: dict[Key, Item]) -> None:
+        asked: list[dict[str, Any]] = [{"pk": {"S": key.pk}, "sk": {"S": key.sk}} for key in keys]
+        for round_number in range(_GET_ROUNDS):
+            request: dict[str, Any] = {self._name: {"Keys": asked, "ConsistentRead": True}}
+            answer = self._call(partial(self._client.batch_get_item, RequestItems=request))
+            for values in answer["Responses"].get(self._name, []):
+                item = self._decode(values)
+                found[Key(str(item["pk"]), str(item["sk"]))] = item
+            asked = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
+            if not asked:
+                return
+            self._pause(0.05 * 2**round_number)
+        message = f"DynamoDB left {len(asked)} keys unread after {_GET_ROUNDS} rounds; it is throttling."
+        raise StoreUnavailableError(message)
+
+    def query(self, pk: str, prefix: str = "") -> Iterator[Item]:
+        """Yield the partition's items; see `Table.query`."""
+        request: dict[str, Any] = {
+            "TableName": self._name,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)" if prefix else "pk = :pk",
+            "ExpressionAttributeValues": {":pk": {"S": pk}} | ({":prefix": {"S": prefix}} if prefix else {}),
+        }
+        while True:
+            page = self._call(partial(self._client.query, **request))
+            yield from (self._decode(values) for values in page["Items"])
+            if not page.get("LastEvaluatedKey"):
+                return
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def write(self, puts: Sequence[Put]) -> None:
+        """Write all of the items or none; see `Table.write`."""
+        check_size(puts)
+        requests: list[Any] = [
+            {"TableName": self._name, "Item": self._encode(put.item)} | _condition(put) for put in puts
+        ]
+        if len(requests) == 1:
+            self._call(partial(self._client.put_item, **requests[0]))
+        else:
+            actions: list[Any] = [{"Put": each} for each in requests]
+            self._call(partial(self._client.transact_write_items, TransactItems=actions))
+
+    def _call(self, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - the SDK's answers are typed by its own stubs
+        try:
+            return call()
+        except ClientError as error:
+            raise _translated(error) from error
+        except BotoCoreError as error:
+            message = f"DynamoDB is out of reach ({type(error).__name__}); the write may have taken effect."
+            raise StoreUnavailableError(message) from error
+
+    def _encode(self, item: Item) -> dict[str, Any]:
+        return {name: self._serializer.serialize(value) for name, value in item.items()}
+
+    def _decode(self, values: dict[str, Any]) -> Item:
+        return {name: _plain(self._deserializer.deserialize(value)) for name, value in values.items()}
+
+
+def _condition(put: Put) -> dict[str, Any]:
+    if put.absent:
+        return {"ConditionExpression": "attribute_not_exists(pk)"}
+    if put.expects is None:
+        return {}
+    attribute, value = put.expects
+    names = {"#expected": attribute}
+    if value is None:
+        return {"ConditionExpression": "attribute_not_exists(#expected)", "ExpressionAttributeNames": names}
+    return {
+        "ConditionExpression": "#expected = :expected",
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": {":expected": {"N": str(value)}},
+    }
+
+
+def _plain(value: Any) -> Value:  # noqa: ANN401 - whatever the deserializer returns
+    if isinstance(value, Decimal):
+        return int(value)
+    if isinstance(value, Binary):
+        return bytes(value.value)  # type: ignore[attr-defined] # the stubs do not know it
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if value is None or isinstance(value, str | bool | bytes | int):
+        return value
+    return [_plain(entry) for entry in sorted(value)]  # a set: not ours, but it must not stop a read
+
+
+def _translated(error: ClientError) -> StoreError:  # noqa: PLR0911 - a decision table, read from top to bottom
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    if code == "ConditionalCheckFailedException":
+        return StoreConflictError("An item has been changed meanwhile.")
+    if code == "TransactionCanceledException":
+        reasons = [str(reason.get("Code")) for reason in error.response.get("CancellationReasons", [])]
+        if not reasons or {"ConditionalCheckFailed", "TransactionConflict"} & set(reasons):
+            return StoreConflictError("An item has been changed meanwhile.")
+        if any(reason in {"ThrottlingError", "ProvisionedThroughputExceeded"} for reason in reasons):
+            return StoreUnavailableError("DynamoDB throttled the transaction; nothing was written.")
+        return StoreError(f"DynamoDB refused the transaction: {', '.join(sorted(set(reasons)))}.")
+    if code == "TransactionConflictException":
+        return StoreConflictError("An item is being changed right now.")
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if code in _RETRY_HELPS or status >= 500:  # noqa: PLR2004 - server errors
+        return StoreUnavailableError(f"DynamoDB did not do it ({code}).")
+    if code == "ValidationException" and "size" in str(error).casefold():
+        return TransactionTooLargeError(f"DynamoDB found the items too large ({code}).")
+    return StoreError(f"DynamoDB refused the request ({code}).")

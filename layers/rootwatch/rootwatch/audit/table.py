@@ -1,0 +1,120 @@
+"""The few things the store asks of a table. Two tables do them, in memory and in DynamoDB; one contract tests both."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias, Union
+
+from rootwatch.errors import StoreError, TransactionTooLargeError
+
+Value: TypeAlias = Union[str, int, bool, bytes, list["Value"], dict[str, "Value"], None]  # noqa: UP007 - names itself
+Item: TypeAlias = dict[str, Value]
+
+MOST_ACTIONS: Final = 100
+MOST_BYTES: Final = 4 * 1024 * 1024
+MOST_ITEM_BYTES: Final = 400 * 1024
+"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An item's partition key and sort key."""
+
+    pk: str
+    sk: str
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """An item to write, and what must hold of the one it replaces.
+
+    `absent`: there must be none. `expects`: an attribute's name and value, or a value of None for "the item or the
+    attribute is not there". Neither: write in any case.
+    """
+
+    item: Item
+    absent: bool = False
+    expects: tuple[str, int | None] | None = None
+
+    @property
+    def key(self) -> Key:
+        """Return the key of the item."""
+        return key_of(self.item)
+
+
+class Table(Protocol):
+    """A table with a partition key `pk` and a sort key `sk`. Every read is strongly consistent."""
+
+    def get(self, keys: Sequence[Key]) -> list[Item | None]:
+        """Return the items of the keys, in their order, None for one that is not there.
+
+        Raises:
+            StoreUnavailableError: throttled or out of reach; a retry helps.
+
+        """
+
+    def query(self, pk: str, prefix: str = "") -> Iterator[Item]:
+        """Yield the items of a partition whose sort key begins with `prefix`, in the order of the sort key.
+
+        Raises:
+            StoreUnavailableError: throttled or out of reach; a retry helps.
+
+        """
+
+    def write(self, puts: Sequence[Put]) -> None:
+        """Write all of the items or none.
+
+        Raises:
+            StoreConflictError: a condition did not hold, or somebody writes one of the items right now; nothing was
+                written: read again.
+            TransactionTooLargeError: more than one transaction holds; split it.
+            StoreUnavailableError: throttled, timed out or out of reach; the write may have taken effect.
+
+        """
+
+
+def key_of(item: Mapping[str, Value]) -> Key:
+    """Return the key of an item.
+
+    Raises:
+        StoreError: it has none; no retry helps.
+
+    """
+    pk, sk = item.get("pk"), item.get("sk")
+    if not isinstance(pk, str) or not isinstance(sk, str):
+        message = "An item of the audit table needs the texts pk and sk."
+        raise StoreError(message)
+    return Key(pk, sk)
+
+
+def check_size(puts: Sequence[Put]) -> None:
+    """Check that the items fit one transaction.
+
+    Raises:
+        TransactionTooLargeError: they do not; split them.
+        StoreError: two of them have one key, or one item alone is too large; no retry helps.
+
+    """
+    keys = [put.key for put in puts]
+    if len(set(keys)) != len(keys):
+        message = "One transaction cannot write an item twice."
+        raise StoreError(message)
+    sizes = [size_of(put.item) for put in puts]
+    if len(puts) > MOST_ACTIONS or sum(sizes) > MOST_BYTES:
+        message = f"{len(puts)} items of {sum(sizes)} bytes do not fit one transaction of 100 actions and 4 MB."
+        raise TransactionTooLargeError(message)
+    if any(size > MOST_ITEM_BYTES for size in sizes):
+        message = f"An item of {max(sizes)} bytes is larger than the 400 KB that DynamoDB holds."
+        raise StoreError(message)
+
+
+def size_of(value: Value) -> int:
+    """Return about how many bytes DynamoDB counts for a value, never fewer than it does."""
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, bytes):
+        return len(value)
+    if isinstance(value, dict):
+        return 3 + sum(len(name.encode()) + size_of(entry) + 1 for name, entry in value.items())
+    if isinstance(value, list):
+        return 3 + sum(size_of(entry) + 1 for entry in value)
+    return 22 if isinstance(value, int) and not isinstance(value, bool) else 1

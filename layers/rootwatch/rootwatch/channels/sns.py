@@ -1,0 +1,142 @@
+"""Amazon SNS: one publish per alert, with a text for people and the whole alert for machines.
+
+Limits: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+"""
+
+import json
+import textwrap
+import unicodedata
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rootwatch.alert import DO_NOT, Alert, clock, detection_title
+from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError
+
+if TYPE_CHECKING:
+    from types_boto3_sns import SNSClient
+    from types_boto3_sns.type_defs import PublishInputTypeDef
+
+LONGEST_SUBJECT: Final = 99
+LONGEST_SMS: Final = 139
+_WIDTH: Final = 72
+_REFUSED: Final = frozenset({"InvalidParameter", "InvalidParameterValue", "ValidationError", "ValidationException"})
+
+
+def publish_arguments(alert: Alert, topic_arn: str, runbook_url: str = "") -> "PublishInputTypeDef":
+    """Return the arguments of the one publish for an alert. Pure.
+
+    E-mail and SMS get text; queues, functions and HTTPS endpoints get the alert as JSON, and so does `default`'s
+    reader through the attributes severity, account_id, detections and kind, which filter policies can use.
+    """
+    text, document = email_text(alert, runbook_url), json.dumps(alert_document(alert), ensure_ascii=True)
+    message = {
+        "default": text,
+        "email": text,
+        "email-json": document,
+        "sms": _ascii(f"Rootwatch {alert.severity.upper()}: {alert.headline}")[:LONGEST_SMS],
+        "sqs": document,
+        "lambda": document,
+        "https": document,
+        "http": document,
+        "firehose": document,
+    }
+    return {
+        "TopicArn": topic_arn,
+        "Subject": subject(alert),
+        "Message": json.dumps(message, ensure_ascii=True),
+        "MessageStructure": "json",
+        "MessageAttributes": {
+            "severity": {"DataType": "String", "StringValue": str(alert.severity)},
+            "account_id": {"DataType": "String", "StringValue": alert.account_id},
+            "detections": {"DataType": "String.Array", "StringValue": json.dumps(list(alert.detections))},
+            "kind": {"DataType": "String", "StringValue": alert.kind},
+        },
+    }
+
+
+def alert_document(alert: Alert) -> dict[str, object]:
+    """Return the alert as machines get it; the same names as `rootwatch replay --json`, and the words besides."""
+    return {
+        "alert_id": alert.alert_id,
+        "incident_id": alert.incident_id,
+        "account_id": alert.account_id,
+        "time": alert.time.isoformat().replace("+00:00", "Z"),
+        "why": list(alert.why),
+        "severity": str(alert.severity),
+        "headline": alert.headline,
+        "detections": list(alert.detections),
+        "event_ids": list(alert.event_ids),
+        "counts": dict(alert.counts),
+        "chain": alert.chain,
+        "kind": alert.kind,
+        "sequence": alert.sequence,
+        "reason": alert.reason,
+        "facts": [{"label": label, "value": value} for label, value in alert.facts],
+        "next_steps": list(alert.next_steps),
+        "marks": list(alert.marks),
+    }
+
+
+def subject(alert: Alert) -> str:
+    """Return the mail's subject: plain ASCII of fewer than 100 characters on one line, as every SNS region takes it."""
+    text = _ascii(f"[{alert.severity.upper()}] {alert.headline}")
+    return text if len(text) <= LONGEST_SUBJECT else f"{text[: LONGEST_SUBJECT - 3]}..."
+
+
+def email_text(alert: Alert, runbook_url: str = "") -> str:
+    """Return the mail's text: what a person must know first comes first, 72 columns wide."""
+    label_width = max((len(label) for label, _ in alert.facts), default=0) + 2
+    lines = [*_wrapped(f"{alert.severity.upper()}: {alert.headline}"), "", *_wrapped(alert.reason), ""]
+    for label, value in alert.facts:
+        lines += _wrapped(value, first=f"{label}:".ljust(label_width), rest=" " * label_width)
+    if alert.next_steps:
+        lines += ["", "What to do now"]
+        for number, step in enumerate(alert.next_steps, start=1):
+            lines += _wrapped(step, first=f" {number}. ", rest="    ")
+        lines += ["", *_wrapped(DO_NOT)]
+    if runbook_url:
+        lines += ["", f"Runbook: {runbook_url}"]
+    if alert.detections:
+        lines += ["", "Detected"]
+        for detection in alert.detections:
+            lines += _wrapped(f"{detection_title(detection)} ({detection})", first=" - ", rest="   ")
+    lines += ["", "Marks"]
+    for mark in alert.marks:
+        lines += _wrapped(mark, first=" - ", rest="   ")
+    lines.append(f" - alert {alert.alert_id}, {clock(alert.time)}")
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str, *, first: str = "", rest: str = "") -> list[str]:
+    lines = textwrap.wrap(
+        text, _WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=True, break_on_hyphens=False
+    )
+    return lines or [first.rstrip()]
+
+
+def _ascii(text: str) -> str:
+    plain = text.replace(" · ", ", ").replace("…", "...")
+    decomposed = unicodedata.normalize("NFKD", plain)
+    ascii_only = "".join(character if " " <= character <= "~" else "?" for character in decomposed)
+    return ascii_only.replace("://", "[:]//")  # a full-width colon is a plain one by now
+
+
+def publish(client: "SNSClient", arguments: "PublishInputTypeDef") -> str:
+    """Publish and return SNS's message id, which is the receipt.
+
+    Raises:
+        DeliveryFailedError: throttled, out of reach, or refused for a permission or key that a person must mend; a
+            retry helps then.
+        DeliveryRefusedError: SNS does not take these arguments; no retry helps.
+
+    """
+    try:
+        return client.publish(**arguments)["MessageId"]
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        message = f"SNS did not take the alert: {code}."
+        raise DeliveryRefusedError(message) if code in _REFUSED else DeliveryFailedError(message) from error
+    except BotoCoreError as error:
+        message = f"SNS is out of reach ({type(error).__name__})."
+        raise DeliveryFailedError(message) from error

@@ -1,0 +1,86 @@
+"""A record with everything that is known about it: what the later steps work on."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from rootwatch.context import client, source
+from rootwatch.context.client import Client
+from rootwatch.context.source import Source
+from rootwatch.detections.catalogue import detect, highest
+from rootwatch.detections.detection import Finding, OwnResources, Severity
+from rootwatch.record import Record
+
+LATE_AFTER = timedelta(minutes=15)
+"""CloudTrail delivers most records within 15 minutes; later ones carry the mark "late"."""
+
+FUTURE_AFTER = timedelta(minutes=5)
+"""Clocks differ by less; a later event time is not believed for membership in an incident."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One record, its findings and its surroundings. `sent_at` is when it reached the intake queue (UTC).
+
+    `sent_at` is None for records out of files, which have no time of arrival.
+    """
+
+    record: Record
+    findings: tuple[Finding, ...]
+    source: Source
+    client: Client
+    sent_at: datetime | None
+    problems: tuple[str, ...]
+    event_id_reused: bool = False
+
+    @property
+    def relevant(self) -> bool:
+        """Return whether the record concerns root at all."""
+        return self.record.actor.by_root or bool(self.findings)
+
+    @property
+    def severity(self) -> Severity | None:
+        """Return the highest severity of the findings; None for a record that does not concern root."""
+        return highest(tuple(finding.severity for finding in self.findings))
+
+    @property
+    def time(self) -> datetime:
+        """Return the time (UTC) by which the record joins an incident: its event time.
+
+        A record without one, or with one in the future, counts by its arrival; without either, by the start of 1970.
+        """
+        stated = self.record.event_time
+        if self.sent_at is not None and (stated is None or stated > self.sent_at + FUTURE_AFTER):
+            return self.sent_at
+        return stated or datetime(1970, 1, 1, tzinfo=UTC)
+
+    @property
+    def delay(self) -> timedelta | None:
+        """Return the time from the event to its arrival in our queue, so that our own backlog is never "late"."""
+        if self.sent_at is None or self.record.event_time is None:
+            return None
+        return self.sent_at - self.record.event_time
+
+    @property
+    def late(self) -> bool:
+        """Return whether CloudTrail delivered the record more than 15 minutes after the event."""
+        return self.delay is not None and self.delay > LATE_AFTER
+
+
+def observe(record: Record, own: OwnResources, *, sent_at: datetime | None = None) -> Observation:
+    """Join a record with its detections and its stateless context; never raises."""
+    problems = list(record.problems)
+    where = source.classify(record.source_text)
+    if where.raw is not None and "," in where.raw and where.ip:
+        problems.append("sourceIPAddress is a list; the first public address counts")
+    elif where.kind is source.SourceKind.INVALID:
+        problems.append("sourceIPAddress is no address")
+    if sent_at is not None and record.event_time is not None and record.event_time > sent_at + FUTURE_AFTER:
+        problems.append("eventTime lies in the future; the time of arrival counts")
+    return Observation(
+        record=record,
+        findings=detect(record, own),
+        source=where,
+        client=client.classify(record.user_agent),
+        sent_at=sent_at,
+        problems=tuple(dict.fromkeys(problems)),
+    )

@@ -1,0 +1,98 @@
+"""Step 8, what arrived: the ledger of one alert on one channel, and the one way to send it.
+
+A lease stops two senders from sending together; a receipt stops everybody from sending again. A sender that dies
+between the channel's answer and the receipt causes one repetition, never a loss.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from rootwatch.alert import Alert
+from rootwatch.audit.items import Attempt, Delivery, DeliveryState
+from rootwatch.audit.store import AuditStore
+from rootwatch.audit.table import Key
+from rootwatch.errors import DamagedItemError, DeliveryError, DeliveryFailedError, StoreConflictError
+
+LEASE: Final = timedelta(seconds=90)
+"""Longer than a notifier may run, so that a lease only outlives a sender that died."""
+
+MOST_ATTEMPTS_KEPT: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The channel's receipt: an SNS message id, Slack's "ok"."""
+
+    receipt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfigured:
+    """The channel has no secret yet, so there is nothing to send to. Never the same as sent."""
+
+    reason: str
+
+
+Sender = Callable[[Alert], Sent | Unconfigured]
+"""Sends one alert; raises a `DeliveryError` where the channel did not take it."""
+
+
+def deliver(store: AuditStore, key: Key, send: Sender, now: Callable[[], datetime]) -> DeliveryState:
+    """Send one alert on one channel, unless it is sent already, and keep the ledger.
+
+    Args:
+        store: the audit store.
+        key: the delivery's key, as the table's stream has it.
+        send: the channel's sender.
+        now: the clock, UTC.
+
+    Returns:
+        What the ledger says afterwards: sent, or unconfigured.
+
+    Raises:
+        DeliveryFailedError: the channel did not take it, or somebody else is sending it right now; a retry helps.
+        DeliveryRefusedError: the channel refused it for good; the ledger names the reason.
+        DamagedItemError: ledger or alert are missing or altered; no retry helps.
+        StoreError: the table could not be read or written.
+
+    """
+    delivery = store.delivery(key)
+    if delivery is None:
+        message = "The ledger of a delivery is gone from the audit table."
+        raise DamagedItemError(message)
+    if delivery.state in {DeliveryState.SENT, DeliveryState.UNCONFIGURED}:
+        return delivery.state
+    delivery = _leased(store, delivery, now())
+    alert = store.alert(delivery.incident_id, delivery.number)
+    if alert is None:
+        message = "An alert is gone from the audit table."
+        raise DamagedItemError(message)
+    try:
+        answer = send(alert)
+    except DeliveryError as error:
+        store.write_delivery(delivery, _after(delivery, DeliveryState.FAILED, now(), str(error)))
+        raise
+    if isinstance(answer, Unconfigured):
+        store.write_delivery(delivery, _after(delivery, DeliveryState.UNCONFIGURED, now(), answer.reason))
+        return DeliveryState.UNCONFIGURED
+    sent = replace(_after(delivery, DeliveryState.SENT, now(), None), receipt=answer.receipt)
+    store.write_delivery(delivery, sent)
+    return DeliveryState.SENT
+
+
+def _leased(store: AuditStore, delivery: Delivery, now: datetime) -> Delivery:
+    if delivery.lease_until is not None and delivery.lease_until > now:
+        message = "Somebody else is sending this alert right now."
+        raise DeliveryFailedError(message, retry_after=(delivery.lease_until - now).total_seconds())
+    try:
+        return store.write_delivery(delivery, replace(delivery, lease_until=now + LEASE))
+    except StoreConflictError as error:
+        message = "Somebody else began to send this alert."
+        raise DeliveryFailedError(message, retry_after=LEASE.total_seconds()) from error
+
+
+def _after(delivery: Delivery, state: DeliveryState, at: datetime, error: str | None) -> Delivery:
+    attempts = (*delivery.attempts, Attempt(at, error))[-MOST_ATTEMPTS_KEPT:]
+    return replace(delivery, state=state, attempts=attempts, tries=delivery.tries + 1, lease_until=None)

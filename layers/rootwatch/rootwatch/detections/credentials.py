@@ -1,0 +1,208 @@
+"""Root's own credentials are used, made, changed, or recovered; its e-mail address moves."""
+
+from rootwatch.detections.detection import (
+    MONITORED_ROOT_USE,
+    PRIVILEGED_CREDENTIALS,
+    Detection,
+    OwnResources,
+    Severity,
+    Stage,
+    named,
+)
+from rootwatch.record import Record
+
+_ROOT_NAME = "AWS ROOT USER"
+"""requestParameters.userName in IAM's records of root's MFA; no IAM user can have it, for it holds blanks."""
+
+
+def _access_key_used(record: Record, _own: OwnResources) -> Severity | None:
+    is_long_lived = (record.actor.access_key_id or "").startswith("AKIA")
+    return Severity.CRITICAL if record.actor.by_root and is_long_lived else None
+
+
+def _access_key_created(record: Record, _own: OwnResources) -> Severity | None:
+    return Severity.CRITICAL if named(record, "CreateAccessKey", service="iam") and _concerns_root(record) else None
+
+
+def _mfa_removed(record: Record, _own: OwnResources) -> Severity | None:
+    if named(record, "DeactivateMFADevice", service="iam") and _concerns_root(record):
+        return Severity.CRITICAL
+    if named(record, "DeleteVirtualMFADevice", service="iam") and record.actor.by_root and _is_root_device(record):
+        return Severity.CRITICAL
+    return None
+
+
+def _mfa_added(record: Record, _own: OwnResources) -> Severity | None:
+    is_added = named(record, "EnableMFADevice", "ResyncMFADevice", service="iam")
+    return Severity.HIGH if is_added and _concerns_root(record) else None
+
+
+def _password_changed(record: Record, _own: OwnResources) -> Severity | None:
+    # Two shapes: signin PasswordUpdated (older documentation) and iam ChangePassword (current).
+    is_change = named(record, "PasswordUpdated") or named(record, "ChangePassword", service="iam")
+    return Severity.CRITICAL if is_change and record.actor.by_root else None
+
+
+def _concerns_root(record: Record) -> bool:
+    """Return whether root acts on itself: IAM's requestParameters are null or name no user, or name root."""
+    user_name = record.request.get("userName")
+    return record.actor.by_root and (not isinstance(user_name, str) or user_name in {"", _ROOT_NAME})
+
+
+def _is_root_device(record: Record) -> bool:
+    serial = record.request.get("serialNumber")
+    return not isinstance(serial, str) or serial.endswith(":mfa/root-account-mfa-device") or ":u2f/root/" in serial
+
+
+def _password_recovery_requested(record: Record, _own: OwnResources) -> Severity | None:
+    # By name alone: only the root "forgot password" flow emits these, sometimes with hardly any identity.
+    is_recovery = (record.event_name or "").startswith("PasswordRecovery")
+    return Severity.HIGH if is_recovery and not named(record, "PasswordRecoveryCompleted") else None
+
+
+def _password_recovery_completed(record: Record, _own: OwnResources) -> Severity | None:
+    return Severity.CRITICAL if named(record, "PasswordRecoveryCompleted") else None
+
+
+_EMAIL_EVENTS = ("EmailUpdated", "UpdateAccountEmailAddress", "StartPrimaryEmailUpdate", "AcceptPrimaryEmailUpdate")
+
+
+def _email_changed(record: Record, _own: OwnResources) -> Severity | None:
+    # By name under any event source: sources disagree on it. https://docs.aws.amazon.com/accounts/latest/reference/
+    return Severity.CRITICAL if named(record, *_EMAIL_EVENTS) else None
+
+
+ACCESS_KEY_USED = Detection(
+    id="root.access_key_used",
+    title="Root's access key was used",
+    done="used its long-lived access key",
+    tried="used its long-lived access key",
+    why="A root access key has no MFA, no expiry and no limit; AWS advises that it should not exist.",
+    techniques=("T1078.004",),
+    controls=(*PRIVILEGED_CREDENTIALS, "CIS AWS Foundations 5.0.0: 1.3"),
+    next_steps=(
+        "Find out where the key userIdentity.accessKeyId is kept, and who could read it.",
+        "Read every record with this accessKeyId for the last 90 days (LookupEvents, AccessKeyId).",
+        "Have the root custodian deactivate the key, then delete it once nothing legitimate breaks.",
+    ),
+    rule=_access_key_used,
+    stage=Stage.IN,
+)
+ACCESS_KEY_CREATED = Detection(
+    id="root.access_key_created",
+    title="An access key was created for root",
+    done="created an access key for itself",
+    tried="tried to create an access key for itself",
+    why="It is the classic way to stay in an account after the password has been changed back.",
+    techniques=("T1098.001",),
+    controls=(*PRIVILEGED_CREDENTIALS, "CIS AWS Foundations 5.0.0: 1.3"),
+    next_steps=(
+        "Ask the root custodian, by another route than this alert, whether they created it.",
+        "Search responseElements.accessKey.accessKeyId as accessKeyId in every region for the next 24 hours.",
+        "If nobody claims it, deactivate the key from a session you trust and keep this record as evidence.",
+    ),
+    rule=_access_key_created,
+    stage=Stage.CREDENTIALS_CHANGED,
+    changes_credential=True,
+)
+MFA_REMOVED = Detection(
+    id="root.mfa_removed",
+    title="Root's MFA was removed",
+    done="removed its own MFA device",
+    tried="tried to remove its own MFA device",
+    why="From now on the password or the mailbox alone opens the account.",
+    techniques=("T1556.006",),
+    controls=(*PRIVILEGED_CREDENTIALS, "CIS AWS Foundations 5.0.0: 1.4, 1.5", "PCI DSS 4.0.1: 8.4.2"),
+    next_steps=(
+        "Ask the root custodian whether they are replacing the device requestParameters.serialNumber right now.",
+        "Look for EnableMFADevice of this account in the following 15 minutes; without one root stands open.",
+        "Read what the same session did in the hour before and after eventTime.",
+    ),
+    rule=_mfa_removed,
+    stage=Stage.CREDENTIALS_CHANGED,
+    changes_credential=True,
+)
+MFA_ADDED = Detection(
+    id="root.mfa_added",
+    title="An MFA device was added to root",
+    done="added or resynchronised an MFA device of its own",
+    tried="tried to add or resynchronise an MFA device of its own",
+    why="An intruder's own device locks the owner out and survives a new password.",
+    techniques=("T1556.006", "T1098"),
+    controls=PRIVILEGED_CREDENTIALS,
+    next_steps=(
+        "Compare requestParameters.serialNumber with the devices the custodians hold.",
+        "Look for DeactivateMFADevice of this account in the hour before eventTime.",
+        "If nobody claims the device, treat it as a takeover and open a case with AWS Support.",
+    ),
+    rule=_mfa_added,
+    stage=Stage.CREDENTIALS_CHANGED,
+    changes_credential=True,
+)
+PASSWORD_CHANGED = Detection(
+    id="root.password_changed",
+    title="Root's password was changed",
+    done="changed its password",
+    tried="tried to change its password",
+    why="Whoever knows the new password owns the account; the old custodian may be locked out.",
+    techniques=("T1098",),
+    controls=PRIVILEGED_CREDENTIALS,
+    next_steps=(
+        "Ask the root custodian, by another route than this alert, whether they changed it.",
+        "Look for PasswordRecoveryRequested of this account in the 24 hours before eventTime.",
+        "If nobody claims it, start account recovery with AWS Support before the intruder changes the e-mail address.",
+    ),
+    rule=_password_changed,
+    stage=Stage.CREDENTIALS_CHANGED,
+    changes_credential=True,
+)
+PASSWORD_RECOVERY_REQUESTED = Detection(
+    id="root.password_recovery_requested",
+    title="A password reset for root was requested",
+    done="had a password reset requested",
+    tried="had a password reset requested, without success",
+    why="Whoever reads root's mailbox can now take the account.",
+    techniques=("T1078.004",),
+    controls=MONITORED_ROOT_USE,
+    next_steps=(
+        "Ask the root custodian whether they asked for it, and check who can read root's mailbox.",
+        "Look for PasswordRecoveryCompleted and ConsoleLogin of this account in the next 24 hours.",
+        "If nobody claims it, change the mailbox's password and look at its forwarding rules now.",
+    ),
+    rule=_password_recovery_requested,
+    stage=Stage.ATTEMPT,
+)
+PASSWORD_RECOVERY_COMPLETED = Detection(
+    id="root.password_recovery_completed",
+    title="Root's password was reset through its mailbox",
+    done="had its password reset through the mailbox",
+    tried="had a password reset attempted through the mailbox",
+    why="Somebody with access to root's mailbox has set a new password.",
+    techniques=("T1078.004", "T1098"),
+    controls=PRIVILEGED_CREDENTIALS,
+    next_steps=(
+        "Ask the root custodian, by telephone and not by the mailbox, whether they did it.",
+        "Look for ConsoleLogin of this account in the hours after eventTime, and at its sourceIPAddress.",
+        "If nobody claims it, secure the mailbox first, then start account recovery with AWS Support.",
+    ),
+    rule=_password_recovery_completed,
+    stage=Stage.CREDENTIALS_CHANGED,
+    changes_credential=True,
+)
+EMAIL_CHANGED = Detection(
+    id="root.email_changed",
+    title="Root's e-mail address was changed",
+    done="changed root's e-mail address, or began to",
+    tried="tried to change root's e-mail address",
+    why="Password resets go to the new address; this is how an account is stolen for good.",
+    techniques=("T1098", "T1531"),
+    controls=PRIVILEGED_CREDENTIALS,
+    next_steps=(
+        "Ask the account's owner, by another route than e-mail, whether the address was to change.",
+        "Look for PasswordRecoveryRequested of this account in the next 24 hours.",
+        "If nobody claims it, open a case with AWS Support from another account of the organization at once.",
+    ),
+    rule=_email_changed,
+    stage=Stage.CREDENTIALS_CHANGED,
+    changes_credential=True,
+)

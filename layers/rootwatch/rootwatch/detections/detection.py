@@ -1,0 +1,111 @@
+"""What a detection is: a named meaning of a record, with all that a person needs to act on it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+from rootwatch.record import Record
+
+
+class Severity(StrEnum):
+    """How urgent a meaning is. Compare with `rank`; the values are what people and filters see."""
+
+    INFO = "info"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """Return 0 for info up to 4 for critical."""
+        return _RANKS[self]
+
+
+_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+class Stage(IntEnum):
+    """How far a takeover of the account has come."""
+
+    NONE = 0
+    ATTEMPT = 1
+    IN = 2
+    CREDENTIALS_CHANGED = 3
+    LOGGING_CHANGED = 4
+    DESTRUCTION = 5
+
+    @property
+    def words(self) -> str:
+        """Return the stage as people read it, such as "credentials changed"."""
+        return self.name.lower().replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnResources:
+    """The names of this deployment of Rootwatch: how tampering with it is recognised."""
+
+    stack_name: str = "rootwatch"
+    key_id: str = ""
+    deployment_role_arn: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One row of the catalogue.
+
+    `done` and `tried` complete a sentence that begins with who acted ("Root …"). `rule` returns the severity, or None
+    where the record does not mean this; it never raises. A detection without a rule needs the account's history and is
+    found by `incident.fold`.
+    """
+
+    id: str
+    title: str
+    done: str
+    tried: str
+    why: str
+    techniques: tuple[str, ...]
+    controls: tuple[str, ...]
+    next_steps: tuple[str, str, str]
+    rule: Callable[[Record, OwnResources], Severity | None] | None = field(default=None, repr=False)
+    stage: Stage = Stage.NONE
+    changes_credential: bool = False
+
+    @property
+    def stem(self) -> str:
+        """Return the id without `root.`: the name of the specimen, the expectation and the runbook's heading."""
+        return self.id.removeprefix("root.")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A detection that fits a record, with the severity it has there."""
+
+    detection: Detection
+    severity: Severity
+
+
+MONITORED_ROOT_USE = (
+    "CIS AWS Foundations 3.0.0: 1.7, 4.3",
+    "CIS AWS Foundations 5.0.0: 1.6, 4.3",
+    "PCI DSS 4.0.1: 10.2.1.2",
+    "NIST 800-53 r5: AC-6(9), AU-6",
+    "SOC 2: CC7.2",
+)
+"""Controls that every detection of root use supports: use of root is rare, monitored and reviewed."""
+
+PRIVILEGED_CREDENTIALS = (*MONITORED_ROOT_USE, "NIST 800-53 r5: AC-2(1), IA-2(1)", "SOC 2: CC6.1")
+"""Controls that detections of changed root credentials support besides."""
+
+AUDIT_TRAIL_PROTECTED = ("PCI DSS 4.0.1: 10.2.1.6, 10.3.2", "NIST 800-53 r5: AU-9, AU-12", "SOC 2: CC7.2")
+"""Controls that detections of changed logging support."""
+
+
+def named(record: Record, *names: str, service: str = "") -> bool:
+    """Return whether the record is one of these events, of this service where both name one.
+
+    A record that lost its event source still counts: the name alone is enough to look at it.
+    """
+    if record.event_name not in names:
+        return False
+    return not service or not record.service or record.service == service

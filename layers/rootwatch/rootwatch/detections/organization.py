@@ -1,0 +1,142 @@
+"""The account itself, its organization, and centralised root access."""
+
+from collections.abc import Mapping
+
+from rootwatch.detections.detection import MONITORED_ROOT_USE, Detection, OwnResources, Severity, Stage, named
+from rootwatch.record import Record
+
+_TASK_SEVERITIES = {
+    "IAMAuditRootUserCredentials": Severity.LOW,
+    "S3UnlockBucketPolicy": Severity.MEDIUM,
+    "SQSUnlockQueuePolicy": Severity.MEDIUM,
+    "IAMDeleteRootUserCredentials": Severity.HIGH,
+    "IAMCreateRootUserPassword": Severity.CRITICAL,
+}
+"""AWS's task policies; a task that is not among them is critical.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/id_root-user-privileged-task.html"""
+
+
+def task_policy(record: Record) -> str | None:
+    """Return the name of the AssumeRoot call's task policy, or None where the record does not state it."""
+    stated = record.request.get("taskPolicyArn")
+    arn = stated.get("arn") if isinstance(stated, Mapping) else stated
+    return arn.rpartition("/")[2] if isinstance(arn, str) and arn else None
+
+
+def _assumed(record: Record, _own: OwnResources) -> Severity | None:
+    if not named(record, "AssumeRoot", service="sts"):
+        return None
+    return _TASK_SEVERITIES.get(task_policy(record) or "", Severity.CRITICAL)
+
+
+def _account_closed(record: Record, _own: OwnResources) -> Severity | None:
+    # Three event sources close accounts (billingconsole, account, organizations), so the name decides.
+    return Severity.CRITICAL if named(record, "CloseAccount", "CloseAccountResult") else None
+
+
+def _organization_left(record: Record, _own: OwnResources) -> Severity | None:
+    return Severity.CRITICAL if named(record, "LeaveOrganization", "RemoveAccountFromOrganization") else None
+
+
+_CENTRAL_ACCESS = tuple(
+    f"{verb}OrganizationsRoot{feature}"
+    for verb in ("Enable", "Disable")
+    for feature in ("CredentialsManagement", "Sessions")
+)
+
+
+def _central_access_changed(record: Record, _own: OwnResources) -> Severity | None:
+    return Severity.HIGH if named(record, *_CENTRAL_ACCESS) else None
+
+
+_SIGN_IN_POLICIES = (
+    "PutConsoleAuthorizationConfiguration",
+    "DeleteConsoleAuthorizationConfiguration",
+    "PutResourcePermissionStatement",
+    "DeleteResourcePermissionStatement",
+)
+
+
+def _signin_policy_changed(record: Record, _own: OwnResources) -> Severity | None:
+    # https://docs.aws.amazon.com/signin/latest/userguide/console-access-control.html
+    return Severity.HIGH if named(record, *_SIGN_IN_POLICIES, service="signin") else None
+
+
+ASSUMED = Detection(
+    id="root.assumed",
+    title="A principal assumed root of a member account",
+    done="assumed root of a member account",
+    tried="tried to assume root of a member account",
+    why="For up to 15 minutes the caller acts as root of another account, limited only by the task policy.",
+    techniques=("T1078.004", "T1548.005"),
+    controls=(*MONITORED_ROOT_USE, "CIS AWS Foundations 7.0.0: 2.1.1"),
+    next_steps=(
+        "Ask the person behind userIdentity.arn for the ticket of this task.",
+        "Compare requestParameters.taskPolicyArn with what the ticket allows.",
+        "Read the target account's records with responseElements.credentials.accessKeyId for the next 15 minutes.",
+    ),
+    rule=_assumed,
+    stage=Stage.IN,
+)
+CENTRAL_ACCESS_CHANGED = Detection(
+    id="root.central_access_changed",
+    title="Centralised root access was switched",
+    done="switched centralised root access for the organization",
+    tried="tried to switch centralised root access for the organization",
+    why="It decides who may act as root of every member account, and whether members keep root credentials.",
+    techniques=("T1098.003",),
+    controls=(*MONITORED_ROOT_USE, "CIS AWS Foundations 7.0.0: 2.1.1"),
+    next_steps=(
+        "Ask the person behind userIdentity.arn for the change request.",
+        "Look for AssumeRoot in the management account in the following 24 hours, in every region.",
+        "If nobody claims it, switch it back from a session you trust.",
+    ),
+    rule=_central_access_changed,
+)
+ACCOUNT_CLOSED = Detection(
+    id="root.account_closed",
+    title="The account is being closed",
+    done="closed an account, or began to",
+    tried="tried to close an account",
+    why="Everything in the account stops; it can be reopened for 90 days, and only through AWS Support.",
+    techniques=("T1485", "T1531"),
+    controls=MONITORED_ROOT_USE,
+    next_steps=(
+        "Ask the account's owner whether it was to be closed; requestParameters.accountId names it.",
+        "If not, open a case with AWS Support at once to have it reinstated (within 90 days).",
+        "Read what the same identity did in the 24 hours before eventTime.",
+    ),
+    rule=_account_closed,
+    stage=Stage.DESTRUCTION,
+)
+ORGANIZATION_LEFT = Detection(
+    id="root.organization_left",
+    title="An account left the organization",
+    done="took an account out of the organization",
+    tried="tried to take an account out of the organization",
+    why="Service control policies, the organization's trail and its billing no longer hold it.",
+    techniques=("T1562.008", "T1078.004"),
+    controls=MONITORED_ROOT_USE,
+    next_steps=(
+        "Ask the account's owner and the organization's administrator whether this was planned.",
+        "Look for StopLogging, DeleteTrail and new access keys in that account in the following hours.",
+        "If not planned, invite the account back and open a case with AWS Support.",
+    ),
+    rule=_organization_left,
+    stage=Stage.DESTRUCTION,
+)
+SIGNIN_POLICY_CHANGED = Detection(
+    id="root.signin_policy_changed",
+    title="The console's sign-in policy was changed",
+    done="changed who may sign in to the console, and from where",
+    tried="tried to change who may sign in to the console",
+    why="These policies can keep root out before the password prompt, or open the door again.",
+    techniques=("T1556",),
+    controls=MONITORED_ROOT_USE,
+    next_steps=(
+        "Ask the person behind userIdentity.arn for the change request.",
+        "Compare requestParameters with the policy you expect.",
+        "Look for root ConsoleLogin from new addresses in the following 24 hours.",
+    ),
+    rule=_signin_policy_changed,
+)

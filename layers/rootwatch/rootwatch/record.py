@@ -1,0 +1,788 @@
+"""Step 1, what CloudTrail said: one lenient reading of a record; everything after it has types.
+
+The only module that knows CloudTrail's field names for identity, outcome and MFA. A missing or odd field lowers what
+we know, is listed in `problems` and shown in the alert; it never stops a record. "Not stated" (None) is never "no".
+
+Field names: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
+and .../cloudtrail-event-reference-user-identity.html and .../cloudtrail-event-reference-aws-console-sign-in-events.html
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+from rootwatch.errors import UnreadableRecordError
+
+LONGEST_NAME: Final = 256
+"""Characters kept of a name (event name, region, account…) after reading; the whole record is stored as it came."""
+
+DEEPEST_LEVEL: Final = 64
+"""Levels of nesting kept; CloudTrail's own records have fewer than ten."""
+
+MOST_PATHS: Final = 64
+"""Redacted paths that are listed, so that a record made of secrets still fits its item; all of them are redacted."""
+
+REDACTED: Final = "[redacted]"
+
+_RECORD_FIELDS: Final = ("eventName", "eventSource", "userIdentity", "eventType")
+"""A mapping with none of these is not a record at all."""
+
+
+class ActorKind(StrEnum):
+    """How root, or somebody else, acted."""
+
+    ROOT_CONSOLE = "root_console"
+    ROOT_ACCESS_KEY = "root_access_key"
+    ROOT_TEMPORARY = "root_temporary"
+    ROOT_CLI_LOGIN = "root_cli_login"
+    ASSUMED_ROOT = "assumed_root"
+    FEDERATED_FROM_ROOT = "federated_from_root"
+    AWS_SERVICE = "aws_service"
+    OTHER_PRINCIPAL = "other_principal"
+    UNKNOWN = "unknown"
+
+
+class Outcome(StrEnum):
+    """How the act ended, as the record states it."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    DENIED = "denied"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+class MfaDevice(StrEnum):
+    """The kind of MFA device, read off its serial number."""
+
+    VIRTUAL = "virtual"
+    PASSKEY = "passkey"
+    HARDWARE = "hardware"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acted. `by_root` is true for root in any form, a service on its behalf and sessions issued by it included."""
+
+    kind: ActorKind
+    by_root: bool
+    identity_type: str | None = None
+    arn: str | None = None
+    principal_id: str | None = None
+    account_id: str | None = None
+    access_key_id: str | None = None
+    issuer_arn: str | None = None
+    session_created: str | None = None
+    sign_in_session: str | None = None
+    invoked_by: str | None = None
+
+    @property
+    def lineage(self) -> str | None:
+        """Return the credential lineage: the sign-in session, else its creation date, else the access key id.
+
+        A console session draws fresh ASIA keys all the time; they are one lineage. None where nothing is stated.
+        """
+        if self.sign_in_session:
+            return f"session:{self.sign_in_session}"
+        if self.access_key_id and self.access_key_id.startswith("AKIA"):
+            return f"key:{self.access_key_id}"
+        if self.session_created:
+            return f"created:{self.session_created}"
+        return f"key:{self.access_key_id}" if self.access_key_id else None
+
+
+@dataclass(frozen=True, slots=True)
+class Mfa:
+    """What the record states about MFA: `used` true, false, or None for "not stated"; `stated_by` is the field."""
+
+    used: bool | None = None
+    device: MfaDevice | None = None
+    serial: str | None = None
+    stated_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """EventBridge's wrapping of a record. Only AWS itself can send a `source` that begins with `aws.`."""
+
+    source: str | None
+    account: str | None
+    region: str | None
+    event_id: str | None
+    time: datetime | None
+
+    @property
+    def from_cloudtrail(self) -> bool:
+        """Return whether the envelope's source is one that PutEvents cannot forge."""
+        return self.source is not None and self.source.startswith("aws.")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One CloudTrail record, read leniently; times are UTC. `body` is the whole record, redacted."""
+
+    body: Mapping[str, object]
+    sha256: str
+    redacted_paths: tuple[str, ...]
+    problems: tuple[str, ...]
+    envelope: Envelope | None
+    event_id: str | None
+    event_time: datetime | None
+    account_id: str | None
+    region: str | None
+    event_source: str | None
+    event_name: str | None
+    event_type: str | None
+    actor: Actor
+    outcome: Outcome
+    error_code: str | None
+    error_message: str | None
+    mfa: Mfa
+    source_text: str | None
+    user_agent: str | None
+    read_only: bool
+    request: Mapping[str, object]
+    response: Mapping[str, object]
+    additional: Mapping[str, object]
+    target_account_id: str | None
+    addendum: str | None
+
+    @property
+    def service(self) -> str:
+        """Return the service's short name, such as `iam` for the event source iam.amazonaws.com; may be empty."""
+        return (self.event_source or "").casefold().removesuffix(".cn").removesuffix(".amazonaws.com")
+
+    @property
+    def target(self) -> str:
+        """Return what the act was done to, as a short text for comparing; empty where the record does not say."""
+        for name in _TARGET_FIELDS:
+            value = self.request.get(name)
+            if isinstance(value, str) and value:
+                return value[:LONGEST_NAME]
+        return ""
+
+
+_TARGET_FIELDS: Final = (
+    "accessKeyId", "serialNumber", "userName", "roleName", "groupName", "policyArn", "policyName", "trailName", "name",
+    "bucketName", "secretId", "keyId", "functionName", "tableName", "queueUrl", "topicArn", "detectorId", "rule",
+    "instanceId", "dBInstanceIdentifier", "imageId", "snapshotId", "targetPrincipal", "accountId", "resourceArn",
+)  # fmt: skip
+"""requestParameters that name what is acted on, the more particular first."""
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def read_json(text: str | bytes) -> object:
+    """Return the JSON value in `text`.
+
+    Raises:
+        UnreadableRecordError: it is not JSON, nests too deeply or holds a number of more than 4,300 digits. The
+            message names the kind of fault and its position, nothing of the content. A retry does not help.
+
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        message = "It is not JSON that can be read: it nests too deeply. Expected one JSON object."
+    except UnicodeDecodeError as error:
+        message = f"It is not UTF-8 text (byte {error.start}). Expected one JSON object."
+    except json.JSONDecodeError as error:
+        message = f"It is not JSON ({error.msg}, line {error.lineno}, column {error.colno}). Expected one JSON object."
+    except ValueError:
+        message = "It is not JSON that can be read: a number in it is too long. Expected one JSON object."
+    raise UnreadableRecordError(message)
+
+
+def read_envelope(document: object, *, replay_source: str = "") -> Record:
+    """Read what EventBridge delivers: an envelope whose `detail` is the CloudTrail record.
+
+    Args:
+        document: the parsed envelope.
+        replay_source: the one source besides `aws.*` whose records may be of another account than the envelope.
+
+    Raises:
+        UnreadableRecordError: no envelope, no `detail`, or no record in it. A retry does not help.
+
+    """
+    if not isinstance(document, Mapping):
+        message = f"It is {_kind(document)}. Expected an EventBridge event, an object with `detail`."
+        raise UnreadableRecordError(message)
+    if "detail" not in document:
+        message = "It has no `detail`. Expected an EventBridge event whose `detail` is a CloudTrail record."
+        raise UnreadableRecordError(message)
+    detail = document["detail"]
+    if not isinstance(detail, Mapping):
+        message = f"Its `detail` is {_kind(detail)}. Expected a CloudTrail record, an object."
+        raise UnreadableRecordError(message)
+    problems: list[str] = []
+    time = _time(document, "time", problems, path="envelope time")
+    envelope = Envelope(
+        source=_text(document, "source", problems, path="envelope source"),
+        account=_text(document, "account", problems, path="envelope account"),
+        region=_text(document, "region", problems, path="envelope region"),
+        event_id=_text(document, "id", problems, path="envelope id"),
+        time=time,
+    )
+    return _read(detail, envelope, problems, replay_source=replay_source)
+
+
+def read_document(document: object) -> Record:
+    """Read a raw CloudTrail record or an EventBridge envelope around one, as files hold them.
+
+    Raises:
+        UnreadableRecordError: it is neither. A retry does not help.
+
+    """
+    if isinstance(document, Mapping) and "detail" in document and not any(name in document for name in _RECORD_FIELDS):
+        return read_envelope(document)
+    if not isinstance(document, Mapping):
+        message = f"It is {_kind(document)}. Expected a CloudTrail record or an EventBridge event, an object."
+        raise UnreadableRecordError(message)
+    return _read(document, None, [])
+
+
+def _read(
+    detail: Mapping[str, object], envelope: Envelope | None, problems: list[str], *, replay_source: str = ""
+) -> Record:
+    if not any(name in detail for name in _RECORD_FIELDS):
+        message = f"It is not a CloudTrail record: it has none of {', '.join(_RECORD_FIELDS)}."
+        raise UnreadableRecordError(message)
+    body, redacted_paths = redact(detail, problems)
+    identity = _object(body, "userIdentity", problems)
+    additional = _object(body, "additionalEventData", problems, optional=True)
+    request = _object(body, "requestParameters", problems, optional=True)
+    response = _object(body, "responseElements", problems, optional=True)
+    event_name = _text(body, "eventName", problems)
+    event_type = _text(body, "eventType", problems)
+    event_time = _time(body, "eventTime", problems)
+    if event_time is None and envelope is not None and envelope.time is not None:
+        event_time = envelope.time
+        problems.append("the event time is the envelope's")
+    user_agent = _text(body, "userAgent", problems)
+    session = _object(identity, "sessionContext", problems, path="userIdentity.sessionContext", optional=True)
+    actor = _actor(body, identity, session, problems, user_agent=user_agent)
+    error_code = _text(body, "errorCode", problems, optional=True)
+    error_message = _text(body, "errorMessage", problems, optional=True, longest=1024)
+    return Record(
+        body=body,
+        sha256=hashlib.sha256(canonical_json(body).encode()).hexdigest(),
+        redacted_paths=redacted_paths,
+        envelope=envelope,
+        event_id=_text(body, "eventID", problems),
+        event_time=event_time,
+        account_id=_account(body, actor, envelope, problems, replay_source),
+        region=_text(body, "awsRegion", problems) or (envelope.region if envelope else None),
+        event_source=_text(body, "eventSource", problems),
+        event_name=event_name,
+        event_type=event_type,
+        actor=actor,
+        outcome=_outcome(body, response, additional, error_code=error_code),
+        error_code=error_code,
+        error_message=error_message,
+        mfa=_mfa(additional, session, problems),
+        source_text=_text(body, "sourceIPAddress", problems),
+        user_agent=user_agent,
+        read_only=_read_only(body, event_name, problems),
+        request=request,
+        response=response,
+        additional=additional,
+        target_account_id=_target_account(event_name, request),
+        addendum=_addendum(body, problems),
+        problems=tuple(dict.fromkeys(problems)),
+    )
+
+
+def canonical_json(value: object) -> str:
+    """Return the one spelling of a JSON value that its hash is taken of: sorted keys, no blanks, ASCII only."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def verb_reads(event_name: str) -> bool:
+    """Return whether an API action's name begins with a verb that only reads (for records without readOnly)."""
+    return _READ_VERBS.match(event_name) is not None
+
+
+_READ_VERBS: Final = re.compile(
+    r"(?:BatchGet|Check|Describe|Download|Estimate|Filter|Get|Head|List|Lookup|Preview|Query|Scan|Search|Select|Simulate|"
+    r"Validate|View)(?=[A-Z0-9_]|$)"
+)
+_NOT_READS: Final = frozenset({"GetFederationToken", "GetSessionToken", "GetSigninToken", "CheckMfa"})
+"""Names that begin like a read and give out credentials, or are a step of signing in."""
+
+
+def _read_only(body: Mapping[str, object], event_name: str | None, problems: list[str]) -> bool:
+    stated = _boolean(body.get("readOnly"))
+    if stated is not None:
+        return stated
+    if body.get("readOnly") is not None:
+        problems.append("readOnly is neither true nor false; judged by the event's name")
+    return event_name is not None and event_name not in _NOT_READS and verb_reads(event_name)
+
+
+# --- who acted -----------------------------------------------------------------------------------------------------
+
+_CONSOLE_AGENTS: Final = (
+    "console.",
+    "signin.amazonaws.com",
+    "[S3Console/",
+    "S3Console/",
+    "Coral/",
+    "Mozilla/",
+    "Opera/",
+)
+"""How the console calls on a person's behalf: its own names, Coral (AWS's internal client), or the person's browser."""
+_COMMAND_LINE_AGENTS: Final = ("aws-cli/", "Boto3/", "Botocore/", "aws-sdk-", "APN/", "Terraform/", "[aws-")
+_CLI_LOGIN_EVENTS: Final = frozenset({"AuthorizeOAuth2Access", "CreateOAuth2Token"})
+
+
+def _actor(
+    body: Mapping[str, object],
+    identity: Mapping[str, object],
+    session: Mapping[str, object],
+    problems: list[str],
+    *,
+    user_agent: str | None,
+) -> Actor:
+    event_name, event_type = _name(body, "eventName"), _name(body, "eventType")
+    path = "userIdentity.sessionContext"
+    issuer = _object(session, "sessionIssuer", problems, path=f"{path}.sessionIssuer", optional=True)
+    attributes = _object(session, "attributes", problems, path=f"{path}.attributes", optional=True)
+    is_service_event = event_type.casefold() == "awsserviceevent"
+    identity_type = _text(identity, "type", problems, path="userIdentity.type", optional=is_service_event)
+    arn = _text(identity, "arn", problems, path="userIdentity.arn", optional=True, longest=2048)
+    access_key_id = _text(identity, "accessKeyId", problems, path="userIdentity.accessKeyId", optional=True)
+    invoked_by = _text(identity, "invokedBy", problems, path="userIdentity.invokedBy", optional=True)
+    sign_in_session = _text(session, "signInSessionArn", problems, path=f"{path}.signInSessionArn", optional=True)
+    is_root = identity_type == "Root"
+    if identity_type is None and arn is not None and _ROOT_ARN.fullmatch(arn):
+        is_root = True
+        problems.append("userIdentity.type is not stated; userIdentity.arn is root's")
+    issued_by_root = issuer.get("type") == "Root" and not is_root
+    by_service = (
+        (invoked_by is not None and invoked_by.casefold() != "signin.amazonaws.com")
+        or is_service_event
+        or identity_type == "AWSService"
+    )
+    return Actor(
+        kind=_actor_kind(
+            identity_stated=identity_type is not None or is_root,
+            is_root=is_root,
+            issued_by_root=issued_by_root,
+            by_service=by_service,
+            assumed_root=_boolean(session.get("assumedRoot")) is True,
+            access_key_id=access_key_id or "",
+            has_session=bool(attributes) or sign_in_session is not None,
+            sign_in_session=sign_in_session is not None,
+            cli_login=event_name in _CLI_LOGIN_EVENTS or "md/command#login" in (user_agent or ""),
+            from_console=_boolean(body.get("sessionCredentialFromConsole")) is True
+            or event_type.casefold() in {"awsconsolesignin", "awsconsoleaction"}
+            or (invoked_by or "").casefold() == "signin.amazonaws.com"
+            or (user_agent or "").startswith(_CONSOLE_AGENTS),
+            command_line=(user_agent or "").startswith(_COMMAND_LINE_AGENTS),
+        ),
+        by_root=is_root or issued_by_root,
+        identity_type=identity_type,
+        arn=arn,
+        principal_id=_text(identity, "principalId", problems, path="userIdentity.principalId", optional=True),
+        account_id=_account_number(identity, "accountId", problems, path="userIdentity.accountId"),
+        access_key_id=access_key_id,
+        issuer_arn=_text(issuer, "arn", problems, path=f"{path}.sessionIssuer.arn", optional=True, longest=2048),
+        session_created=_text(
+            attributes, "creationDate", problems, path=f"{path}.attributes.creationDate", optional=True
+        ),
+        sign_in_session=sign_in_session,
+        invoked_by=invoked_by,
+    )
+
+
+_ROOT_ARN: Final = re.compile(r"arn:aws[a-z-]{0,20}:iam::[0-9]{12}:root")
+
+
+def _actor_kind(  # noqa: PLR0911, PLR0913 - a decision table, read from top to bottom
+    *,
+    identity_stated: bool,
+    is_root: bool,
+    issued_by_root: bool,
+    by_service: bool,
+    assumed_root: bool,
+    access_key_id: str,
+    has_session: bool,
+    sign_in_session: bool,
+    cli_login: bool,
+    from_console: bool,
+    command_line: bool,
+) -> ActorKind:
+    if by_service:
+        return ActorKind.AWS_SERVICE
+    if issued_by_root:
+        return ActorKind.FEDERATED_FROM_ROOT
+    if not is_root:
+        return ActorKind.OTHER_PRINCIPAL if identity_stated else ActorKind.UNKNOWN
+    if assumed_root:
+        return ActorKind.ASSUMED_ROOT
+    if access_key_id.startswith("AKIA"):
+        return ActorKind.ROOT_ACCESS_KEY
+    if cli_login or (sign_in_session and command_line and not from_console):
+        return ActorKind.ROOT_CLI_LOGIN
+    if from_console:
+        return ActorKind.ROOT_CONSOLE
+    if has_session or access_key_id.startswith("ASIA"):
+        return ActorKind.ROOT_TEMPORARY
+    return ActorKind.UNKNOWN
+
+
+# --- how it ended --------------------------------------------------------------------------------------------------
+
+_DENIED: Final = re.compile(
+    r"(?:Client\.)?(?:AccessDenied(?:Exception|Fault)?|UnauthorizedOperation|UnauthorizedAccess|Unauthorized|"
+    r"UnauthorizedException|NotAuthorized(?:Exception)?|AuthorizationError|AuthorizationErrorException|AuthFailure|"
+    r"Forbidden(?:Exception)?|InvalidClientTokenId|OptInRequired|OperationNotPermitted|AccountAccessDenied(?:Exception)?|"
+    r"kms:AccessDeniedException|NotPermitted)"
+)
+_SIGN_IN_RESULTS: Final = {"success": Outcome.SUCCESS, "failure": Outcome.FAILURE}
+
+
+def _outcome(  # noqa: PLR0911 - a decision table, read from top to bottom
+    body: Mapping[str, object],
+    response: Mapping[str, object],
+    additional: Mapping[str, object],
+    *,
+    error_code: str | None,
+) -> Outcome:
+    event_name, event_type = _name(body, "eventName"), _name(body, "eventType")
+    if error_code:
+        return Outcome.DENIED if _DENIED.fullmatch(error_code) else Outcome.ERROR
+    if body.get("errorCode") not in (None, ""):
+        return Outcome.ERROR  # an error code of another type than text is still an error
+    is_sign_in = event_type.casefold() == "awsconsolesignin" or event_name == "ConsoleLogin"
+    result = response.get(event_name)
+    if isinstance(result, str) and result.casefold() in _SIGN_IN_RESULTS:
+        return _SIGN_IN_RESULTS[result.casefold()]
+    if body.get("errorMessage") not in (None, ""):
+        # A failed sign-in has an errorMessage and no errorCode: "Failed authentication".
+        return Outcome.FAILURE if is_sign_in else Outcome.ERROR
+    if event_name in _CLI_LOGIN_EVENTS and additional.get("success") is not None:
+        return {True: Outcome.SUCCESS, False: Outcome.FAILURE, None: Outcome.UNKNOWN}[_boolean(additional["success"])]
+    if is_sign_in or not event_name:
+        return Outcome.UNKNOWN  # a sign-in record states its result; without one nothing is known
+    return Outcome.SUCCESS
+
+
+# --- MFA as stated -------------------------------------------------------------------------------------------------
+
+
+def _mfa(additional: Mapping[str, object], session: Mapping[str, object], problems: list[str]) -> Mfa:
+    serial = _text(additional, "MFAIdentifier", problems, path="additionalEventData.MFAIdentifier", optional=True)
+    device = _mfa_device(serial)
+    for value, path in (
+        (additional.get("MFAUsed"), "additionalEventData.MFAUsed"),
+        (
+            _mapping(session.get("attributes")).get("mfaAuthenticated"),
+            "userIdentity.sessionContext.attributes.mfaAuthenticated",
+        ),
+    ):
+        if value is None or value == "":
+            continue
+        used = _boolean(value)
+        if used is not None:
+            return Mfa(used=used, device=device, serial=serial, stated_by=path)
+        problems.append(f"{path} is neither yes nor no")
+    return Mfa(device=device, serial=serial)
+
+
+def _mfa_device(serial: str | None) -> MfaDevice | None:
+    # arn:aws:iam::ACCOUNT:mfa/root-account-mfa-device is a virtual device, …:u2f/root/NAME-ID a passkey or security
+    # key; a hardware token has a plain serial number. https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetMFADevice.html
+    if not serial:
+        return None
+    if serial.startswith("arn:"):
+        if ":mfa/" in serial:
+            return MfaDevice.VIRTUAL
+        return MfaDevice.PASSKEY if ":u2f/" in serial else MfaDevice.UNKNOWN
+    return MfaDevice.HARDWARE if _HARDWARE_SERIAL.fullmatch(serial) else MfaDevice.UNKNOWN
+
+
+_HARDWARE_SERIAL: Final = re.compile(r"[A-Za-z]{0,8}[0-9]{6,20}")
+
+
+# --- which account -------------------------------------------------------------------------------------------------
+
+
+def _account(
+    body: Mapping[str, object], actor: Actor, envelope: Envelope | None, problems: list[str], replay_source: str
+) -> str | None:
+    stated = _account_number(body, "recipientAccountId", problems) or actor.account_id
+    if envelope is None:
+        return stated
+    from_envelope = envelope.account if _ACCOUNT.fullmatch(envelope.account or "") else None
+    if not envelope.from_cloudtrail:
+        problems.append("not from CloudTrail: the envelope's source does not begin with aws.")
+        if from_envelope and stated and stated != from_envelope:
+            problems.append("the envelope's account is another than the record's")
+            if not replay_source or envelope.source != replay_source:
+                return from_envelope  # anybody may have written the record; only the envelope's account is certain
+    return stated or from_envelope
+
+
+_ACCOUNT: Final = re.compile(r"[0-9]{12}")
+
+
+def _account_number(values: Mapping[str, object], name: str, problems: list[str], path: str = "") -> str | None:
+    text = _text(values, name, problems, path=path, optional=bool(path))
+    if text is not None and not _ACCOUNT.fullmatch(text):
+        problems.append(f"{path or name} is not an account number of 12 digits")
+    return text
+
+
+_EVENTS_WITH_ACCOUNT: Final = frozenset(
+    {"AcceptPrimaryEmailUpdate", "CloseAccount", "RemoveAccountFromOrganization", "StartPrimaryEmailUpdate"}
+)
+_ACCOUNT_IN_ARN: Final = re.compile(r"arn:[a-z-]{1,20}:iam::([0-9]{12}):root")
+
+
+def _target_account(event_name: str | None, request: Mapping[str, object]) -> str | None:
+    name = (
+        "targetPrincipal" if event_name == "AssumeRoot" else "accountId" if event_name in _EVENTS_WITH_ACCOUNT else ""
+    )
+    value = request.get(name)
+    if not isinstance(value, str) or not value:
+        return None
+    in_arn = _ACCOUNT_IN_ARN.fullmatch(value)
+    return in_arn.group(1) if in_arn else value[:LONGEST_NAME]
+
+
+def _addendum(body: Mapping[str, object], problems: list[str]) -> str | None:
+    if body.get("addendum") is None:
+        return None
+    reason = _mapping(body["addendum"]).get("reason")
+    if isinstance(reason, str) and reason:
+        return reason[:LONGEST_NAME]
+    problems.append("addendum has no reason")
+    return "not stated"
+
+
+# --- redaction -----------------------------------------------------------------------------------------------------
+
+_SECRET_NAMES: Final = frozenset({
+    "accesstoken", "authenticationcode1", "authenticationcode2", "authorizationcode", "base32stringseed",
+    "clientsecret", "codeverifier", "idtoken", "keymaterial", "plaintextkey", "qrcodepng", "refreshtoken",
+    "samlassertion", "secretaccesskey", "secretbinary", "secretstring", "signintoken", "webidentitytoken",
+    "xamzsignature",
+})  # fmt: skip
+_SECRET_ENDINGS: Final = ("password", "passwd", "privatekey", "secretaccesskey", "securitytoken", "sessiontoken")
+_SIGN_IN_URLS: Final = frozenset({"loginto", "redirectto", "redirecturi", "switchfrom", "returnurl"})
+_SECRET_IN_URL: Final = ("signin", "x-amz-", "token", "password", "code=")
+
+
+def redact(detail: Mapping[str, object], problems: list[str]) -> tuple[dict[str, object], tuple[str, ...]]:
+    """Return the record without its secrets, and the paths at which something was taken out.
+
+    Session tokens, secret keys, passwords and the query of console sign-in addresses must not be stored, logged or
+    sent; a policy document or a name stays as it is.
+    """
+    walk = _Redaction([], problems)
+    cleaned = {str(name): walk.value(str(name), value, _step(name), 1) for name, value in detail.items()}
+    return cleaned, tuple(walk.paths)
+
+
+@dataclass(frozen=True, slots=True)
+class _Redaction:
+    """One walk through a record: where something was taken out, and what was odd."""
+
+    paths: list[str]
+    problems: list[str]
+
+    def value(self, name: str, value: object, path: str, level: int) -> object:  # noqa: PLR0911 - one per type
+        if isinstance(value, bool) or value is None:
+            return value
+        plain_name = _plain_name(name[-LONGEST_NAME:])
+        if plain_name in _SECRET_NAMES or plain_name.endswith(_SECRET_ENDINGS):
+            self.took_out(path)
+            return REDACTED
+        if isinstance(value, str):
+            return self.text(plain_name, value, path, level)
+        if not isinstance(value, Mapping | list):
+            return value
+        if level >= DEEPEST_LEVEL:
+            self.problems.append(f"it nests more than {DEEPEST_LEVEL} levels; what lies deeper is not kept")
+            return "[nested too deeply]"
+        if isinstance(value, list):
+            return [self.value(name, entry, f"{path}[{place}]", level + 1) for place, entry in enumerate(value)]
+        return {
+            str(key): self.value(str(key), entry, f"{path}.{_step(key)}", level + 1) for key, entry in value.items()
+        }
+
+    def took_out(self, path: str) -> None:
+        if len(self.paths) < MOST_PATHS:
+            self.paths.append(path[:LONGEST_NAME])
+        else:
+            self.problems.append(f"more than {MOST_PATHS} values were taken out; the paths of the first are listed")
+
+    def text(self, plain_name: str, value: str, path: str, level: int) -> str:
+        start = value.lstrip()[:8].casefold()
+        if start.startswith(("http://", "https://")):
+            address, mark, query = _split_query(value)
+            if mark and (plain_name in _SIGN_IN_URLS or any(word in query.casefold() for word in _SECRET_IN_URL)):
+                self.took_out(path)
+                return f"{address}{mark}{REDACTED}"
+        elif start.startswith(("{", "[")) and any(word in value.casefold() for word in _SECRET_WORDS):
+            return self.document(value, path, level)
+        return value
+
+    def document(self, value: str, path: str, level: int) -> str:
+        """Redact a JSON document inside a text, such as requestParameters delivered as text."""
+        try:
+            document = json.loads(value)
+        except (ValueError, RecursionError):
+            self.took_out(path)
+            return REDACTED  # looks like JSON, names a secret, and cannot be searched
+        cleaned = self.value("", document, path, level + 1)
+        return canonical_json(cleaned) if cleaned != document else value
+
+
+@lru_cache(maxsize=4096)
+def _plain_name(name: str) -> str:
+    """Return a key without punctuation and case. Remembered: keys repeat, and each entry of a list asks for its own."""
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def _step(name: object) -> str:
+    return str(name)[:64]  # a path names the place; a key made long must not make every path below it long
+
+
+_SECRET_WORDS: Final = ("password", "passwd", "secret", "token", "private", "signature", "keymaterial")
+
+
+def _split_query(address: str) -> tuple[str, str, str]:
+    position = min((found for found in (address.find("?"), address.find("#")) if found >= 0), default=-1)
+    if position < 0:
+        return address, "", ""
+    return address[:position], address[position], address[position + 1 :]
+
+
+# --- fields of any type --------------------------------------------------------------------------------------------
+
+
+def _kind(value: object) -> str:
+    names = {
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+        type(None): "null",
+    }
+    return names.get(type(value), "an object")
+
+
+def _name(body: Mapping[str, object], field: str) -> str:
+    """Return a name that is read elsewhere too, without listing its oddities again; empty where it is none."""
+    value = body.get(field)
+    return value[:LONGEST_NAME] if isinstance(value, str) else ""
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _object(
+    values: Mapping[str, object], name: str, problems: list[str], *, path: str = "", optional: bool = False
+) -> Mapping[str, object]:
+    value = values.get(name)
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, str) and value.lstrip()[:1] == "{":
+        problems.append(f"{path or name} is a text; expected an object")
+        try:
+            return _mapping(json.loads(value))
+        except (ValueError, RecursionError):
+            return {}
+    if value is None or value in ("", "null"):
+        if not optional:
+            problems.append(f"{path or name} is not stated")
+    else:
+        problems.append(f"{path or name} is {_kind(value)}; expected an object")
+    return {}
+
+
+def _text(  # noqa: PLR0913 - keyword-only choices, each with a default
+    values: Mapping[str, object],
+    name: str,
+    problems: list[str],
+    *,
+    path: str = "",
+    optional: bool = False,
+    longest: int = LONGEST_NAME,
+) -> str | None:
+    value = values.get(name)
+    if isinstance(value, str):
+        if value:
+            if len(value) > longest and name != "userAgent":
+                problems.append(f"{path or name} is longer than {longest} characters; shown shortened")
+            text = value[:longest] if name != "userAgent" else value[:1024]
+            if text.isascii() or not _HALF_CHARACTER.search(text):
+                return text
+            # No table, log or channel can hold half a character; the stored record keeps it, escaped.
+            problems.append(f"{path or name} holds half a character; shown as \ufffd")
+            return _HALF_CHARACTER.sub("\ufffd", text)
+        if not optional:
+            problems.append(f"{path or name} is empty")
+        return None
+    if value is None:
+        if not optional:
+            problems.append(f"{path or name} is not stated")
+        return None
+    problems.append(f"{path or name} is {_kind(value)}; expected a text")
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**15:
+        return str(value)  # an account number or an id that lost its quotes
+    return None
+
+
+_HALF_CHARACTER: Final = re.compile(r"[\ud800-\udfff]")
+
+
+def _boolean(value: object) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        word = value.strip().casefold()
+        if word in {"true", "yes"}:
+            return True
+        if word in {"false", "no"}:
+            return False
+    return None
+
+
+_FIRST_YEAR: Final = 2000
+_LAST_YEAR: Final = 2999
+"""AWS is younger than the first; near the year 1 or 9999 every sum of times would overflow."""
+
+
+def _time(values: Mapping[str, object], name: str, problems: list[str], *, path: str = "") -> datetime | None:
+    value = values.get(name)
+    if value is None or value == "":
+        problems.append(f"{path or name} is not stated")
+        return None
+    if isinstance(value, str) and len(value) <= LONGEST_NAME:
+        try:
+            stated = datetime.fromisoformat(value.strip())
+            moment = stated.replace(tzinfo=UTC) if stated.tzinfo is None else stated.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass  # said below, together with every other value that is no time
+        else:
+            if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+                problems.append(f"{path or name} is no time at which a record can have been made")
+                return None
+            if stated.tzinfo is None:
+                problems.append(f"{path or name} names no time zone; read as UTC")
+            return moment
+    problems.append(f"{path or name} cannot be read as a time")
+    return None

@@ -1,0 +1,80 @@
+"""What `make build` puts into Lambda. Run by `make test`, which builds first."""
+
+import pathlib
+import subprocess
+
+import pytest
+
+from tests.template.stack import TEMPLATE
+
+ROOT = TEMPLATE.parent
+BUILD = ROOT / ".aws-sam/build"
+LAYER = BUILD / "RootwatchLayer"
+FUNCTIONS = {"DetectFunction": "detect", "NotifySnsFunction": "notify_sns", "NotifySlackFunction": "notify_slack"}
+AARCH64 = b"\xb7\x00"  # e_machine of an ELF file, https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
+
+
+@pytest.fixture(autouse=True)
+def _built() -> None:
+    if not (BUILD / "template.yaml").exists():
+        pytest.fail("There is no build. Run `make build`, or `make test`, which does.")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_an_artifact_is_one_file(function: str) -> None:
+    """A function's artifact holds its own app.py and nothing else."""
+    [only] = (BUILD / function).iterdir()
+
+    assert only.name == "app.py"
+    assert only.read_bytes() == (ROOT / "functions" / FUNCTIONS[function] / "app.py").read_bytes()
+
+
+def test_the_layer_holds_the_package() -> None:
+    """The layer has the package and what it needs under python/, where Lambda looks, and no tool of the terminal."""
+    packages = {path.name for path in (LAYER / "python").iterdir()}
+
+    assert [path.name for path in LAYER.iterdir()] == ["python"]
+    assert {"rootwatch", "boto3", "requests", "aws_lambda_powertools"} <= packages
+    assert not packages & {"typer", "rich", "rootwatch_cli", "bin", "tests"}
+
+
+def test_the_layer_is_for_arm64() -> None:
+    """Whatever is compiled in the layer is compiled for the functions' processor, wherever it was built."""
+    compiled = list(LAYER.rglob("*.so"))
+
+    assert {path.read_bytes()[18:20] for path in compiled} == {AARCH64}
+
+
+def test_byte_code_is_for_the_runtime() -> None:
+    """Byte code in the layer is of Python 3.13 and says that it needs no check of the source's time."""
+    for path in LAYER.rglob("*.pyc"):
+        assert path.name.endswith(".cpython-313.pyc")
+        assert path.read_bytes()[4:8] == b"\x01\x00\x00\x00", "hash-based, unchecked: PEP 552"
+
+
+def test_the_layer_is_no_larger_than_lambda_takes() -> None:
+    """Layer and function together stay far under the 250 MB that Lambda unpacks."""
+    assert sum(path.stat().st_size for path in LAYER.rglob("*") if path.is_file()) < 100_000_000
+
+
+@pytest.mark.parametrize("folder", FUNCTIONS.values())
+def test_handlers_import_as_in_lambda(folder: str, tmp_path: pathlib.Path) -> None:
+    """Under Python 3.13, with the layer and the artifact and nothing else, the handler is there."""
+    found = subprocess.run([ROOT / "make/find-python", "3.13"], capture_output=True, text=True, check=False)
+    if found.returncode:
+        pytest.skip("this machine has no Python 3.13")
+    function = {value: key for key, value in FUNCTIONS.items()}[folder]
+    paths = [str(BUILD / function), str(LAYER / "python")]
+    program = f"import sys; sys.path[:0] = {paths!r}; import app; print(callable(app.handler), app.__file__)"
+
+    # -I and -S: neither this project's folder nor any site-packages may help.
+    done = subprocess.run(
+        [found.stdout.strip(), "-I", "-S", "-B", "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={"AWS_LAMBDA_FUNCTION_NAME": "x", "AWS_DEFAULT_REGION": "us-east-1", "TZ": "UTC"},
+    )
+
+    assert done.stdout.split() == ["True", str(BUILD / function / "app.py")], done.stderr

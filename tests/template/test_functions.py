@@ -1,0 +1,184 @@
+"""The functions and what stands around each: its settings, its log group, its source of events."""
+
+import pathlib
+
+import pytest
+
+from tests.template.stack import TEMPLATE, Stack, source
+
+FUNCTIONS = {
+    "DetectFunction": "detect",
+    "NotifySnsFunction": "notify-sns",
+    "NotifySlackFunction": "notify-slack",
+}
+# `sam validate` accepts a runtime that does not exist, so this list decides.
+RUNTIMES = {"python3.13"}
+NOTIFIERS = {"NotifySnsFunction": "sns", "NotifySlackFunction": "slack"}
+
+
+def mapping(stack: Stack, function: str) -> dict[str, object]:
+    """Return the one event source mapping of a function."""
+    name = stack.resources[function]["Properties"]["FunctionName"]
+    mappings = stack.of_type("AWS::Lambda::EventSourceMapping").values()
+    [found] = [one for one in mappings if one["FunctionName"] in {name, function}]
+    return found
+
+
+def test_every_function_is_known(stack: Stack) -> None:
+    """A function that is added must be added here, so that each of these tests looks at it."""
+    assert set(stack.of_type("AWS::Lambda::Function")) == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_runtime_and_layer(stack: Stack, function: str) -> None:
+    """Every function runs on an allowed runtime and on arm64, with the layer, and its handler is app.handler."""
+    properties = stack.resources[function]["Properties"]
+
+    assert properties["FunctionName"] == f"rootwatch-{FUNCTIONS[function]}"
+    assert properties["Runtime"] in RUNTIMES
+    assert properties["Architectures"] == ["arm64"]
+    assert properties["Handler"] == "app.handler"
+    [layer] = properties["Layers"]
+    assert layer.startswith("RootwatchLayer")
+
+
+def test_the_layer_fits_the_functions(stack: Stack) -> None:
+    """The layer is built for the same runtime and processor as the functions that use it."""
+    [layer] = stack.of_type("AWS::Lambda::LayerVersion").values()
+
+    assert set(layer["CompatibleRuntimes"]) == RUNTIMES
+    assert layer["CompatibleArchitectures"] == ["arm64"]
+    assert source()["Resources"]["RootwatchLayer"]["Metadata"]["BuildArchitecture"] == "arm64"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_each_artifact_is_its_own(function: str) -> None:
+    """Each function is built by a target of its own that copies its own app.py and nothing else."""
+    resource = source()["Resources"][function]
+    makefile = (TEMPLATE.parent / "functions/Makefile").read_text()
+    folder = FUNCTIONS[function].replace("-", "_")
+
+    assert resource["Metadata"] == {"BuildMethod": "makefile"}
+    assert f'build-{function}:\n\tcp {folder}/app.py "$(ARTIFACTS_DIR)/app.py"\n' in makefile
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_log_group_with_retention(stack: Stack, function: str) -> None:
+    """Every function has a log group of the name that Lambda writes to, kept as long as the parameter says."""
+    name = stack.resources[function]["Properties"]["FunctionName"]
+    groups = stack.of_type("AWS::Logs::LogGroup")
+    [group] = [one for one in groups.values() if one["LogGroupName"] == f"/aws/lambda/{name}"]
+
+    assert int(group["RetentionInDays"]) == 400
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (
+            "DetectFunction",
+            {
+                "LOG_LEVEL",
+                "TABLE_NAME",
+                "DEAD_LETTER_QUEUE_URL",
+                "STACK_NAME",
+                "KEY_ID",
+                "DEPLOYMENT_ROLE_ARN",
+                "INCIDENT_IDLE_MINUTES",
+                "REPLAY_SOURCE",
+            },
+        ),
+        ("NotifySnsFunction", {"LOG_LEVEL", "TABLE_NAME", "ALERT_TOPIC_ARN", "RUNBOOK_URL"}),
+        ("NotifySlackFunction", {"LOG_LEVEL", "TABLE_NAME", "SLACK_SECRET_ID", "SLACK_ORIGIN", "RUNBOOK_URL"}),
+    ],
+)
+def test_environment(stack: Stack, function: str, expected: set[str]) -> None:
+    """A function is told what it needs and no more; Globals give only what every one of them needs."""
+    assert set(stack.resources[function]["Properties"]["Environment"]["Variables"]) == expected
+    assert set(source()["Globals"]["Function"]["Environment"]["Variables"]) == {"LOG_LEVEL"}
+
+
+def test_no_secret_in_the_environment(stack: Stack) -> None:
+    """A function is told the secret's ARN, and the secret is created as an empty object, which is no webhook."""
+    secret = stack.resources["SlackSecret"]["Properties"]
+
+    assert secret["SecretString"] == "{}"
+    variables = stack.resources["NotifySlackFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["SLACK_SECRET_ID"] == stack.arn("SlackSecret")
+
+
+def test_detect_takes_batches_and_reports_parts(stack: Stack) -> None:
+    """The function detect takes ten records at a time, two batches at once, and hands back only those that failed."""
+    found = mapping(stack, "DetectFunction")
+
+    assert found["EventSourceArn"] == stack.arn("IntakeQueue")
+    assert found["BatchSize"] == 10
+    assert found["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert found["ScalingConfig"] == {"MaximumConcurrency": 2}
+
+
+@pytest.mark.parametrize("function", NOTIFIERS)
+def test_notifiers_read_their_own_deliveries(stack: Stack, function: str) -> None:
+    """A notifier wakes for new deliveries of its own channel, retries within bounds and leaves a dead letter."""
+    found = mapping(stack, function)
+    pattern = (
+        '{"eventName":["INSERT"],"dynamodb":{"Keys":{"sk":{"S":[{"prefix":"DELIVERY#' + NOTIFIERS[function] + '#"}]}}}}'
+    )
+
+    assert str(found["EventSourceArn"]).startswith(stack.arn("AuditTable") + "/stream/")
+    assert found["FilterCriteria"] == {"Filters": [{"Pattern": pattern}]}
+    assert found["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert found["BisectBatchOnFunctionError"] is True
+    assert found["ParallelizationFactor"] == 1
+    assert found["StartingPosition"] == "TRIM_HORIZON"
+    assert 1 <= int(str(found["BatchSize"])) <= 10
+    assert 1 <= int(str(found["MaximumRetryAttempts"])) <= 100
+    assert 60 <= int(str(found["MaximumRecordAgeInSeconds"])) <= 21600
+    assert found["DestinationConfig"] == {"OnFailure": {"Destination": stack.arn("NotifyDeadLetterQueue")}}
+
+
+@pytest.mark.parametrize("function", ["NotifySnsFunction", "NotifySlackFunction"])
+def test_failed_batches_have_somewhere_to_go(stack: Stack, function: str) -> None:
+    """The role of a notifier may write to the queue that its mapping names for failures."""
+    role = stack.resources[function]["Properties"]["Role"]
+    [properties] = [p for key, p in stack.of_type("AWS::IAM::Role").items() if stack.arn(key) == role]
+    allowed = [
+        statement
+        for policy in properties["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Action"] == "sqs:SendMessage"
+    ]
+
+    assert [statement["Resource"] for statement in allowed] == [stack.arn("NotifyDeadLetterQueue")]
+
+
+def test_the_order_of_the_stack() -> None:
+    """Resources stand in the order in which data travels; each function is followed by role, log group and alarms."""
+    order = list(source()["Resources"])
+    way = [
+        "RootwatchKey",
+        "OperationsTopic",
+        "IntakeQueue",
+        "RootRule",
+        "TamperRule",
+        "DetectFunction",
+        "AuditTable",
+        "AlertTopic",
+        "NotifySnsFunction",
+        "SlackSecret",
+        "NotifySlackFunction",
+    ]
+
+    assert sorted(way, key=order.index) == way
+    for function in FUNCTIONS:
+        stem = function.removesuffix("Function")
+        at = order.index(function)
+        assert order[at : at + 4] == [function, f"{stem}Role", f"{stem}LogGroup", f"{stem}ErrorsAlarm"]
+
+
+def test_no_path_of_a_machine() -> None:
+    """The template names its code by folders of this project."""
+    assert source()["Globals"]["Function"]["CodeUri"] == "functions/"
+    content = source()["Resources"]["RootwatchLayer"]["Properties"]["ContentUri"]
+    assert not pathlib.PurePath(content).is_absolute()
+    assert (TEMPLATE.parent / content).is_dir()
