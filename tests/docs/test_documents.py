@@ -1,0 +1,118 @@
+"""What README and docs claim is true: each claim here is compared with the thing it is about."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from make.detections_document import document
+from rootwatch.detections.catalogue import CATALOGUE
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads a CloudFormation template without its functions."""
+
+
+_Loader.add_multi_constructor("!", lambda _loader, _suffix, _node: None)
+
+
+def _rows(heading: str) -> list[list[str]]:
+    """Return the cells of the first table below a heading of the README, without its head."""
+    section = README.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
+
+
+def _run(*arguments: str) -> str:
+    command = [sys.executable, "-m", "rootwatch_cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=60).stdout
+
+
+def test_the_alert_at_the_top_is_what_the_specimens_cause() -> None:
+    """The README begins with an alert exactly as `rootwatch replay` makes it of two specimens today."""
+    lines = _run(
+        "replay",
+        "events/console_login_failed.json",
+        "events/console_login_without_mfa.json",
+        "--render",
+        "sns",
+    ).splitlines()
+
+    mail = json.loads(json.loads(lines[1])["Message"])["email"].rstrip()
+
+    assert f"```text\n{mail}\n```" in README
+
+
+def test_the_detections_named_are_those_of_the_catalogue() -> None:
+    """The README names every detection with its title, in the catalogue's order, and no other."""
+    assert _rows("What it detects") == [[f"`{each.id}`", each.title] for each in CATALOGUE]
+
+
+def test_the_settings_are_the_template_s_parameters() -> None:
+    """The README's table of settings says what the template's parameters say."""
+    template: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(encoding="utf-8"), _Loader)  # noqa: S506
+
+    expected = []
+    for name, parameter in template["Parameters"].items():
+        default = parameter.get("Default")
+        shown = "required" if default is None else f"`{default}`" if default != "" else "empty"
+        expected.append([f"`{name}`", shown, " ".join(parameter["Description"].split())])
+
+    assert _rows("Settings") == expected
+
+
+@pytest.mark.parametrize("command", ["inspect", "replay", "specimen", "demo"])
+def test_every_command_is_in_the_readme_and_has_help(command: str) -> None:
+    """Each command of `rootwatch` stands in the README, and its --help says what it does."""
+    assert f"`rootwatch {command}" in README
+    assert len(_run(command, "--help").splitlines()) > 3
+
+
+def test_the_commands_listed_by_help_are_those_of_the_readme() -> None:
+    """A command that is added without a word in the README is noticed."""
+    listed = set(re.findall(r"^  ([a-z-]+)  ", _run("--help").split("Commands:")[1], flags=re.MULTILINE))
+
+    assert listed == set(re.findall(r"^\| `rootwatch ([a-z-]+)", README, flags=re.MULTILINE))
+
+
+def test_every_make_target_named_exists() -> None:
+    """A `make` target that README, CHANGELOG or docs name is in the Makefile."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    named = {
+        target
+        for path in DOCUMENTS
+        for target in re.findall(r"(?:`|^)make ([a-z]+)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    }
+
+    assert named
+    assert named <= targets
+
+
+def test_the_list_of_detections_is_generated() -> None:
+    """docs/detections.md is what `make docs` writes today."""
+    assert (ROOT / "docs" / "detections.md").read_text(encoding="utf-8") == document()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    """Every relative link in a document leads to a file of the project."""
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda path: path.name)
+def test_a_decision_says_what_was_decided(path: Path) -> None:
+    """Every page of docs/decisions/ has a title with its number and a decision."""
+    text = path.read_text(encoding="utf-8")
+
+    assert re.match(rf"# {int(path.name[:4])}\. \S", text)
+    assert "**Decision.**" in text
