@@ -1,0 +1,96 @@
+"""`rootwatch inspect`: one line per record, in input order."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rootwatch.alert import shown
+from rootwatch.context.observation import Observation
+from rootwatch.detections.detection import OwnResources
+from rootwatch.errors import UnreadableRecordError
+from rootwatch.pipeline import inspect_document, inspection
+from rootwatch_cli.input import read_inputs
+
+SEVERITY_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan", "info": "dim"}
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Something in the input that is no record: what is wrong, and where."""
+
+    file: str
+    position: str
+    error: str
+
+
+def observations(files: Sequence[str], own: OwnResources) -> Iterator[Observation | Unreadable]:
+    """Yield every record in the files with what is seen in it, and every thing that cannot be read, in input order."""
+    for item in read_inputs(files, sys.stdin.buffer):
+        if item.error is not None:
+            yield Unreadable(item.file, item.position, item.error)
+            continue
+        try:
+            yield inspect_document(item.document, own)
+        except UnreadableRecordError as error:
+            yield Unreadable(item.file, item.position, str(error))
+
+
+def run_inspect(files: Sequence[str], *, as_json: bool, stack_name: str) -> int:
+    """Print what is seen in the records; return 1 if anything could not be read, else 0."""
+    found = observations(files, OwnResources(stack_name))
+    return _print_json(found) if as_json else _print_table(found)
+
+
+def _print_json(found: Iterator[Observation | Unreadable]) -> int:
+    status = 0
+    for each in found:
+        if isinstance(each, Unreadable):
+            status = 1
+            line: dict[str, object] = {"error": each.error, "file": each.file, "position": each.position}
+        else:
+            line = inspection(each)
+        # ASCII only: a record's terminal escapes and lone surrogates stay harmless text.
+        sys.stdout.write(json.dumps(line, ensure_ascii=True) + "\n")
+    sys.stdout.flush()
+    return status
+
+
+def _print_table(found: Iterator[Observation | Unreadable]) -> int:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("TIME (UTC)", "ACCOUNT", "EVENT", "ACTOR", "OUTCOME", "SEVERITY", "DETECTIONS", "SOURCE"):
+        table.add_column(heading, overflow="fold")
+    status, silent = 0, 0
+    console, errors = Console(), Console(stderr=True)
+    for each in found:
+        if isinstance(each, Unreadable):
+            status = 1
+            errors.print(Text(f"{shown(each.file)}, {shown(each.position)}: {shown(each.error, 400)}", style="red"))
+        elif each.relevant:
+            table.add_row(*_row(each))
+        else:
+            silent += 1
+    if table.row_count:
+        console.print(table)
+    console.print(f"{table.row_count} records concern root, {silent} do not.")
+    return status
+
+
+def _row(observation: Observation) -> list[Text]:
+    record, severity = observation.record, str(observation.severity or "info")
+    moment = f"{record.event_time:%Y-%m-%d %H:%M:%S}" if record.event_time else "not stated"
+    values = (
+        moment,
+        record.account_id or "not stated",
+        record.event_name or "not stated",
+        str(record.actor.kind),
+        str(record.outcome),
+        severity,
+        ", ".join(finding.detection.stem for finding in observation.findings),
+        observation.source.ip or observation.source.raw or "not stated",
+    )
+    return [Text(shown(value), style=SEVERITY_STYLES[severity] if value == severity else "") for value in values]

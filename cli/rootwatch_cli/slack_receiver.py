@@ -1,0 +1,394 @@
+"""A receiver on the loopback address that answers incoming webhooks the way Slack does.
+
+It checks what Slack refuses in earnest (https://docs.slack.dev/reference/block-kit/blocks and
+https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks), keeps the messages it took with the time
+they came in, and can be told to misbehave: be too busy, fail, hang, refuse connections, know no such webhook.
+"""
+
+import json
+import re
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+LOOPBACK = "127.0.0.1"
+# The path of a webhook that Slack could have issued; no such workspace exists.
+WEBHOOK_PATH = "/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
+
+MAX_BODY_BYTES = 256 * 1024
+MAX_KEPT_MESSAGES = 10_000
+MAX_BLOCKS = 50
+_PATH = re.compile(r"/services/T[A-Z0-9]{2,20}/B[A-Z0-9]{2,20}/[A-Za-z0-9]{8,64}")
+_SOCKET_SECONDS = 30.0
+_HANG_SECONDS = 120.0
+# Slack: 40,000 characters of `text`, after which it truncates; a message that long is a mistake here.
+_MAX_TEXT = 40_000
+_MAX_HEADER = 150
+_MAX_SECTION = 3000
+_MAX_FIELDS = 10
+_MAX_FIELD = 2000
+_MAX_CONTEXT_ELEMENTS = 10
+_MAX_ACTIONS = 25
+_MAX_BUTTON_TEXT = 75
+_MAX_URL = 3000
+_MAX_BLOCK_ID = 255
+_BLOCK_TYPES = frozenset({"actions", "context", "divider", "header", "image", "markdown", "rich_text", "section"})
+_RICH_TEXT_ELEMENTS = frozenset(
+    {"rich_text_section", "rich_text_list", "rich_text_preformatted", "rich_text_quote"},
+)
+
+
+class Behaviour(StrEnum):
+    """How the receiver answers from now on."""
+
+    ACCEPT = "accept"
+    TOO_MANY_REQUESTS = "too_many_requests"  # 429 with Retry-After
+    SERVER_ERROR = "server_error"  # 500
+    HANG = "hang"  # takes the request and does not answer
+    REFUSE = "refuse"  # closes the connection without a byte
+    NO_SERVICE = "no_service"  # 404: the webhook was revoked
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedMessage:
+    """One message that was accepted: when, on which path, and its payload."""
+
+    received_at: datetime
+    path: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One request that was answered with anything but 200, and what was wrong with it."""
+
+    received_at: datetime
+    status: int
+    reason: str
+
+
+@dataclass(slots=True)
+class _Order:
+    behaviour: Behaviour = Behaviour.ACCEPT
+    times: int | None = None  # None: until told otherwise
+    retry_after_seconds: int = 1
+
+
+@dataclass(slots=True)
+class _State:
+    lock: threading.Condition = field(default_factory=threading.Condition)
+    released: threading.Event = field(default_factory=threading.Event)
+    order: _Order = field(default_factory=_Order)
+    messages: deque[ReceivedMessage] = field(default_factory=lambda: deque(maxlen=MAX_KEPT_MESSAGES))
+    refusals: deque[Refusal] = field(default_factory=lambda: deque(maxlen=MAX_KEPT_MESSAGES))
+    requests: int = 0
+
+
+class SlackReceiver:
+    """A Slack-shaped HTTP server in a thread of its own; use it with `with`. It listens on 127.0.0.1 only."""
+
+    def __init__(self) -> None:
+        """Take a free port. Nothing is answered before the `with` block begins."""
+        self._state = _State()
+        self._server = _Server((LOOPBACK, 0), _Handler)
+        self._server.state = self._state
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="slack-receiver", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        """Begin to answer."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop answering and free the port; a hanging request is let go."""
+        self._state.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: what stands in place of https://hooks.slack.com."""
+        return f"http://{LOOPBACK}:{self._server.server_address[1]}"
+
+    @property
+    def webhook_url(self) -> str:
+        """The address to put into the Slack secret."""
+        return self.origin + WEBHOOK_PATH
+
+    @property
+    def messages(self) -> tuple[ReceivedMessage, ...]:
+        """The messages accepted so far, in the order in which they came."""
+        with self._state.lock:
+            return tuple(self._state.messages)
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """The requests refused so far, whatever the reason."""
+        with self._state.lock:
+            return tuple(self._state.refusals)
+
+    @property
+    def requests(self) -> int:
+        """How many requests came, accepted or not."""
+        with self._state.lock:
+            return self._state.requests
+
+    def answer_with(self, behaviour: Behaviour, *, times: int | None = None, retry_after_seconds: int = 1) -> None:
+        """Behave like this for the next `times` requests (None: from now on), then accept again."""
+        with self._state.lock:
+            self._state.order = _Order(behaviour, times, retry_after_seconds)
+
+    def wait_for(self, count: int, seconds: float) -> tuple[ReceivedMessage, ...]:
+        """Return the messages as soon as there are `count`, or those there are after so many seconds."""
+        with self._state.lock:
+            self._state.lock.wait_for(lambda: len(self._state.messages) >= count, timeout=seconds)
+            return tuple(self._state.messages)
+
+
+def problem_with(payload: object) -> tuple[str, str] | None:
+    """Return Slack's error code and a sentence on what is wrong with a webhook payload, or None when it is fine."""
+    if not isinstance(payload, dict):
+        return "invalid_payload", "the payload is not an object"
+    text = payload.get("text")
+    if not isinstance(text, str) or not text.strip():
+        # Slack takes blocks without text, with a warning; the notification on a phone is then empty.
+        return "no_text", "`text` is missing: it is what a notification shows"
+    if len(text) > _MAX_TEXT:
+        return "msg_too_long", f"`text` has {len(text)} characters"
+    blocks = payload.get("blocks", [])
+    if not isinstance(blocks, list):
+        return "invalid_blocks", "`blocks` is not a list"
+    if len(blocks) > MAX_BLOCKS:
+        return "invalid_blocks", f"{len(blocks)} blocks, at most {MAX_BLOCKS}"
+    problem = next((problem for problem in map(_block_problem, blocks) if problem), None)
+    if problem is None:
+        problem = _duplicate_block_id(blocks)
+    return None if problem is None else ("invalid_blocks", problem)
+
+
+def _duplicate_block_id(blocks: Iterable[Mapping[str, Any]]) -> str | None:
+    seen = [block["block_id"] for block in blocks if "block_id" in block]
+    return None if len(seen) == len(set(seen)) else "a block_id occurs twice"
+
+
+def _block_problem(block: object) -> str | None:  # noqa: PLR0911 - one way out per kind of block
+    if not isinstance(block, dict):
+        return "a block is not an object"
+    kind = block.get("type")
+    if kind not in _BLOCK_TYPES:
+        return f"unknown block type {kind!r}"
+    block_id = block.get("block_id", "-")
+    if not isinstance(block_id, str) or not 1 <= len(block_id) <= _MAX_BLOCK_ID:
+        return f"{kind}: block_id is not 1 to {_MAX_BLOCK_ID} characters"
+    match kind:
+        case "header":
+            return _text_problem("header", block.get("text"), _MAX_HEADER, kinds=("plain_text",))
+        case "section":
+            return _section_problem(block)
+        case "context":
+            return _list_problem("context", block, _MAX_CONTEXT_ELEMENTS, _context_element_problem)
+        case "actions":
+            return _list_problem("actions", block, _MAX_ACTIONS, _action_problem)
+        case "rich_text":
+            return _list_problem("rich_text", block, None, _rich_text_problem)
+        case "image":
+            return _image_problem(block)
+        case "markdown":
+            ok = isinstance(block.get("text"), str) and len(block["text"]) <= 12_000  # noqa: PLR2004 - used once
+            return None if ok else "markdown: text is not a string of at most 12000 characters"
+    return None
+
+
+def _section_problem(block: Mapping[str, Any]) -> str | None:
+    if "text" not in block and "fields" not in block:
+        return "section: neither text nor fields"
+    if "text" in block and (problem := _text_problem("section", block["text"], _MAX_SECTION)):
+        return problem
+    if "fields" not in block:
+        return None
+    fields = block["fields"]
+    if not isinstance(fields, list) or not 1 <= len(fields) <= _MAX_FIELDS:
+        return f"section: fields is not a list of 1 to {_MAX_FIELDS}"
+    return next((problem for one in fields if (problem := _text_problem("section field", one, _MAX_FIELD))), None)
+
+
+def _list_problem(kind: str, block: Mapping[str, Any], maximum: int | None, check: Any) -> str | None:  # noqa: ANN401
+    elements = block.get("elements")
+    if not isinstance(elements, list) or not elements or (maximum is not None and len(elements) > maximum):
+        return f"{kind}: elements is not a list of 1 to {maximum or 'many'}"
+    return next((problem for element in elements if (problem := check(element))), None)
+
+
+def _context_element_problem(element: object) -> str | None:
+    if isinstance(element, dict) and element.get("type") == "image":
+        return _image_problem(element)
+    return _text_problem("context", element, None)
+
+
+def _image_problem(element: Mapping[str, Any]) -> str | None:
+    for name in ("image_url", "alt_text"):
+        if not isinstance(element.get(name), str) or not element[name]:
+            return f"image: {name} is missing"
+    return None
+
+
+def _action_problem(element: object) -> str | None:
+    if not isinstance(element, dict) or element.get("type") != "button":
+        return "actions: an element is not a button"
+    url = element.get("url", "https://")
+    if not isinstance(url, str) or len(url) > _MAX_URL or not url.startswith(("http://", "https://")):
+        return f"button: url is not a web address of at most {_MAX_URL} characters"
+    if element.get("style", "primary") not in {"primary", "danger"}:
+        return "button: style is neither primary nor danger"
+    return _text_problem("button", element.get("text"), _MAX_BUTTON_TEXT, kinds=("plain_text",))
+
+
+def _rich_text_problem(element: object) -> str | None:
+    if not isinstance(element, dict) or element.get("type") not in _RICH_TEXT_ELEMENTS:
+        return "rich_text: unknown element"
+    children = element.get("elements")
+    if not isinstance(children, list):
+        return f"{element['type']}: elements is not a list"
+    if element["type"] == "rich_text_list":
+        if element.get("style") not in {"bullet", "ordered"}:
+            return "rich_text_list: style is neither bullet nor ordered"
+        return next((problem for child in children if (problem := _rich_text_problem(child))), None)
+    for child in children:
+        if not isinstance(child, dict) or not isinstance(child.get("type"), str):
+            return f"{element['type']}: a child has no type"
+        if child["type"] == "text" and (not isinstance(child.get("text"), str) or not child["text"]):
+            return f"{element['type']}: an empty text"
+        if child["type"] == "link" and not isinstance(child.get("url"), str):
+            return f"{element['type']}: a link without url"
+    return None
+
+
+def _text_problem(
+    where: str, text: object, maximum: int | None, kinds: Iterable[str] = ("plain_text", "mrkdwn")
+) -> str | None:
+    if not isinstance(text, dict) or text.get("type") not in kinds:
+        return f"{where}: not a text object of type {' or '.join(kinds)}"
+    value = text.get("text")
+    if not isinstance(value, str) or not value:
+        return f"{where}: text is empty"
+    if maximum is not None and len(value) > maximum:
+        return f"{where}: {len(value)} characters, at most {maximum}"
+    if text["type"] == "plain_text" and "verbatim" in text:
+        return f"{where}: verbatim belongs to mrkdwn"
+    return None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    state: _State
+
+    def handle_error(self, _request: object, _client_address: object) -> None:
+        """Say nothing: a client that hangs up is its own affair, and the terminal belongs to the demo."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = _SOCKET_SECONDS
+    # Slack's own name for it does not matter; Python's would tell a version.
+    server_version = "slack-shaped"
+    sys_version = ""
+
+    def do_POST(self) -> None:  # noqa: N802 - the name is http.server's
+        """Answer one webhook call as told, or after checking it as Slack would."""
+        with self.server.state.lock:
+            self.server.state.requests += 1
+            order = self.server.state.order
+            behaviour = order.behaviour
+            if order.times is not None and behaviour is not Behaviour.ACCEPT:
+                order.times -= 1
+                if order.times <= 0:
+                    self.server.state.order = _Order()
+        body = self._body()
+        match behaviour:
+            case Behaviour.TOO_MANY_REQUESTS:
+                wait = {"Retry-After": str(order.retry_after_seconds)}
+                self._refuse(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", "as told", wait)
+            case Behaviour.SERVER_ERROR:
+                self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "rollup_error", "as told")
+            case Behaviour.NO_SERVICE:
+                self._refuse(HTTPStatus.NOT_FOUND, "no_service", "as told")
+            case Behaviour.HANG:
+                self._note(0, "hung, as told")
+                self.server.state.released.wait(_HANG_SECONDS)
+                self._hang_up()
+            case Behaviour.REFUSE:
+                self._note(0, "hung up, as told")
+                self._hang_up()
+            case Behaviour.ACCEPT if body is not None:
+                self._check(body)
+
+    def _check(self, body: bytes) -> None:
+        if not _PATH.fullmatch(self.path):
+            return self._refuse(HTTPStatus.NOT_FOUND, "no_service", "not the path of a webhook")
+        if self.headers.get_content_type() != "application/json":
+            return self._refuse(HTTPStatus.BAD_REQUEST, "invalid_payload", "the content type is not application/json")
+        try:
+            payload = json.loads(body)
+        except (ValueError, RecursionError):
+            return self._refuse(HTTPStatus.BAD_REQUEST, "invalid_payload", "the body is not JSON")
+        if problem := problem_with(payload):
+            return self._refuse(HTTPStatus.BAD_REQUEST, *problem)
+        message = ReceivedMessage(datetime.now(UTC), self.path, payload)
+        with self.server.state.lock:
+            self.server.state.messages.append(message)
+            self.server.state.lock.notify_all()
+        return self._answer(HTTPStatus.OK, "ok")
+
+    def _body(self) -> bytes | None:
+        """Return the request's body, or None after having refused it."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isascii() or not length.isdigit():
+            return self._refuse(HTTPStatus.LENGTH_REQUIRED, "invalid_payload", "no Content-Length")
+        if len(length) > len(str(MAX_BODY_BYTES)) or int(length) > MAX_BODY_BYTES:
+            self.close_connection = True
+            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "invalid_payload", "the body is too large")
+        return self.rfile.read(int(length))
+
+    def _refuse(
+        self, status: HTTPStatus, code: str, reason: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self._note(status, f"{code}: {reason}")
+        self._answer(status, code, headers)
+
+    def _note(self, status: int, reason: str) -> None:
+        with self.server.state.lock:
+            self.server.state.refusals.append(Refusal(datetime.now(UTC), status, reason))
+            self.server.state.lock.notify_all()
+
+    def _answer(self, status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> None:
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html")  # as Slack does
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing: webhook paths are secrets, and the terminal belongs to the demo."""
