@@ -9,19 +9,20 @@ Nothing is dropped in silence: what cannot be read becomes an item with an error
 read. JSON lines are read one line at a time, so a file may be larger than the memory.
 """
 
+import codecs
 import json
-import math
 import os
 import re
 import stat
 import zlib
 from bisect import bisect_right
-from codecs import getincrementaldecoder
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from rootwatch.record import JSON_DECODER, PATIENT_JSON_DECODER
 
 CHUNK: Final = 1 << 16
 MAXIMUM_DECOMPRESSED: Final = 1 << 30
@@ -43,6 +44,19 @@ EXPECTED: Final = "expected CloudTrail records or EventBridge events as JSON or 
 ENDLESS_LINE: Final = f"a line of more than {MAXIMUM_DOCUMENT >> 20} million characters; {EXPECTED}"
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
+BYTE_ORDER_MARKS: Final = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+)
+ENCODING_BY_ZEROS: Final[Mapping[tuple[bool, ...], str]] = {
+    (False, True, False, True): "utf-16-le",
+    (True, False, True, False): "utf-16-be",
+    (False, True, True, True): "utf-32-le",
+    (True, True, True, False): "utf-32-be",
+}
 BLANK: Final = " \t\r\n\ufeff"  # a byte order mark stands in the middle where files were joined
 BLANKS: Final = re.compile(f"[{BLANK}]*")
 STRING: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"')  # within one line, as JSON has it
@@ -176,8 +190,8 @@ def _gunzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
     member = zlib.decompressobj(wbits=31)
     total = 0
     for piece in pieces:
-        rest, more = piece, False
-        while rest or more:
+        rest = piece
+        while rest:
             if member.eof:
                 rest = rest.lstrip(b"\0")  # tapes and some tools pad with zeros
                 if not rest:
@@ -188,7 +202,6 @@ def _gunzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
             except zlib.error as error:
                 raise _BrokenStreamError(DAMAGED) from error
             rest = member.unused_data if member.eof else member.unconsumed_tail
-            more = len(plain) == CHUNK and not member.eof  # a full chunk may have more behind it
             total += len(plain)
             if total > MAXIMUM_DECOMPRESSED:
                 raise _BrokenStreamError(BOMB)
@@ -204,11 +217,25 @@ def _text(pieces: Iterator[bytes]) -> Iterator[str]:
         if len(first) >= 4:  # noqa: PLR2004 - the longest byte order mark
             break
     # What is no text in its encoding is replaced by U+FFFD: the record can still be judged and printed.
-    decoder = getincrementaldecoder(json.detect_encoding(first))(errors="replace")
+    decoder = codecs.getincrementaldecoder(_encoding(first))(errors="replace")
     yield decoder.decode(first)
     for piece in pieces:
         yield decoder.decode(piece)
     yield decoder.decode(b"", final=True)
+
+
+def _encoding(first: bytes) -> str:
+    """Tell the encoding by the byte order mark, else by where the zeros stand beside the first bracket.
+
+    Stricter than `json.detect_encoding`, which takes any file that begins with a zero byte for UTF-16: one line of
+    rubbish would make all the lines after it unreadable.
+    """
+    for mark, encoding in BYTE_ORDER_MARKS:
+        if first.startswith(mark):
+            return encoding
+    if not first.lstrip(b"\0").startswith((b"{", b"[")):
+        return "utf-8"
+    return ENCODING_BY_ZEROS.get(tuple(byte == 0 for byte in first[:4]), "utf-8")
 
 
 class _Lines:
@@ -354,27 +381,11 @@ def _decode(text: str) -> _Decoded:
 
 def _decode_one(text: str, offset: int) -> tuple[object, int]:
     try:
-        return DECODER.raw_decode(text, offset)
+        return JSON_DECODER.raw_decode(text, offset)
     except json.JSONDecodeError:
         raise
     except ValueError:  # an integer of more digits than Python converts
-        return PATIENT_DECODER.raw_decode(text, offset)
-
-
-def _float(text: str) -> float | str:
-    number = float(text)
-    return number if math.isfinite(number) else text
-
-
-def _integer(text: str) -> int | str:
-    try:
-        return int(text)
-    except ValueError:
-        return text
-
-
-DECODER: Final = json.JSONDecoder(parse_float=_float, parse_constant=str)
-PATIENT_DECODER: Final = json.JSONDecoder(parse_float=_float, parse_constant=str, parse_int=_integer)
+        return PATIENT_JSON_DECODER.raw_decode(text, offset)
 
 
 def _gather(first: _Line, text: str, lines: _Lines) -> _Block:

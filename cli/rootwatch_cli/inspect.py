@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from rootwatch.alert import shown
@@ -43,7 +42,7 @@ def observations(files: Sequence[str], own: OwnResources) -> Iterator[Observatio
 def run_inspect(files: Sequence[str], *, as_json: bool, stack_name: str) -> int:
     """Print what is seen in the records; return 1 if anything could not be read, else 0."""
     found = observations(files, OwnResources(stack_name))
-    return _print_json(found) if as_json else _print_table(found)
+    return _print_json(found) if as_json else _print_list(found)
 
 
 def _print_json(found: Iterator[Observation | Unreadable]) -> int:
@@ -60,37 +59,35 @@ def _print_json(found: Iterator[Observation | Unreadable]) -> int:
     return status
 
 
-def _print_table(found: Iterator[Observation | Unreadable]) -> int:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("TIME (UTC)", "ACCOUNT", "EVENT", "ACTOR", "OUTCOME", "SEVERITY", "DETECTIONS", "SOURCE"):
-        table.add_column(heading, overflow="fold")
-    status, silent = 0, 0
-    console, errors = Console(), Console(stderr=True)
+def _print_list(found: Iterator[Observation | Unreadable]) -> int:
+    """Print two lines for each record of root's, which fit 80 columns, and only count the others."""
+    status, listed, silent = 0, 0, 0
+    # Without colour where this is no terminal; lines are cut by the terminal, not wrapped into each other.
+    console, errors = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
     for each in found:
         if isinstance(each, Unreadable):
             status = 1
             errors.print(Text(f"{shown(each.file)}, {shown(each.position)}: {shown(each.error, 400)}", style="red"))
         elif each.relevant:
-            table.add_row(*_row(each))
+            listed += 1
+            console.print(_lines(each))
         else:
             silent += 1
-    if table.row_count:
-        console.print(table)
-    console.print(f"{table.row_count} records concern root, {silent} do not.")
+    console.print(Text(f"{listed} concern root, {silent} do not.", style="bold"))
     return status
 
 
-def _row(observation: Observation) -> list[Text]:
+def _lines(observation: Observation) -> Text:
     record, severity = observation.record, str(observation.severity or "info")
-    moment = f"{record.event_time:%Y-%m-%d %H:%M:%S}" if record.event_time else "not stated"
-    values = (
-        moment,
-        record.account_id or "not stated",
-        record.event_name or "not stated",
-        str(record.actor.kind),
-        str(record.outcome),
-        severity,
-        ", ".join(finding.detection.stem for finding in observation.findings),
-        observation.source.ip or observation.source.raw or "not stated",
+    moment = f"{record.event_time:%Y-%m-%d %H:%M:%S}" if record.event_time else "time not stated    "
+    detections = ", ".join(finding.detection.stem for finding in observation.findings)
+    source = observation.source.ip or shown(observation.source.raw or "source not stated", 40)
+    return Text.assemble(
+        f"{moment}  ",
+        (f"{severity:<8}", SEVERITY_STYLES[severity]),
+        f"  {shown(record.account_id or 'account not stated', 20):<12}  ",
+        (shown(record.event_name or "event not stated", 48), "bold"),
+        "\n" + " " * 21,
+        (f"{detections}\n" + " " * 21, SEVERITY_STYLES[severity]),
+        f"{record.actor.kind}, {record.outcome}, {source}",
     )
-    return [Text(shown(value), style=SEVERITY_STYLES[severity] if value == severity else "") for value in values]

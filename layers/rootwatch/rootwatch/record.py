@@ -9,6 +9,7 @@ and .../cloudtrail-event-reference-user-identity.html and .../cloudtrail-event-r
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -180,24 +181,44 @@ _TARGET_FIELDS: Final = (
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def read_json(text: str | bytes) -> object:
+def _finite(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _convertible(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+JSON_DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=str)
+"""Reads JSON; what is no number in JSON (NaN, 1e999) becomes text, so that every record has one canonical spelling."""
+
+PATIENT_JSON_DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=str, parse_int=_convertible)
+"""The same, slower: integers of more digits than Python converts (4,300) become text as well."""
+
+
+def read_json(text: str) -> object:
     """Return the JSON value in `text`.
 
     Raises:
-        UnreadableRecordError: it is not JSON, nests too deeply or holds a number of more than 4,300 digits. The
-            message names the kind of fault and its position, nothing of the content. A retry does not help.
+        UnreadableRecordError: it is not JSON or nests too deeply. The message names the kind of fault and its
+            position, nothing of the content. A retry does not help.
 
     """
     try:
-        return json.loads(text)
+        try:
+            return JSON_DECODER.decode(text)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:  # an integer of more digits than Python converts
+            return PATIENT_JSON_DECODER.decode(text)
     except RecursionError:
         message = "It is not JSON that can be read: it nests too deeply. Expected one JSON object."
-    except UnicodeDecodeError as error:
-        message = f"It is not UTF-8 text (byte {error.start}). Expected one JSON object."
     except json.JSONDecodeError as error:
         message = f"It is not JSON ({error.msg}, line {error.lineno}, column {error.colno}). Expected one JSON object."
-    except ValueError:
-        message = "It is not JSON that can be read: a number in it is too long. Expected one JSON object."
     raise UnreadableRecordError(message)
 
 
