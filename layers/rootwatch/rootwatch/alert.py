@@ -371,6 +371,10 @@ def _marks(due: DueAlert) -> tuple[str, ...]:
             marks.append(f"ADDENDUM: delivered again by AWS ({shown(record.addendum, 64)})")
         if observation.event_id_reused:
             marks.append("EVENT ID REUSED: another record has this event id and other content")
+        if record.envelope is not None and not record.envelope.from_cloudtrail:
+            marks.append(
+                f"NOT FROM CLOUDTRAIL: put on the bus by {shown(record.envelope.source or 'nobody named', 64)}"
+            )
         marks += [f"Odd record: {shown(problem, 120)}" for problem in observation.problems[:5]]
         if len(observation.problems) > 5:  # noqa: PLR2004 - what fits on a screen
             marks.append(f"Odd record: {len(observation.problems) - 5} further oddities")

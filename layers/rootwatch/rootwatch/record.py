@@ -545,7 +545,7 @@ def _account(
         return stated
     from_envelope = envelope.account if _ACCOUNT.fullmatch(envelope.account or "") else None
     if not envelope.from_cloudtrail:
-        problems.append("not from CloudTrail: the envelope's source does not begin with aws.")
+        problems.append("the envelope's source does not begin with aws.")
         if from_envelope and stated and stated != from_envelope:
             problems.append("the envelope's account is another than the record's")
             if not replay_source or envelope.source != replay_source:

@@ -1,0 +1,378 @@
+"""`rootwatch demo`: a story of root use, through the real template and functions, on an AWS of this machine's own.
+
+Everything listens on the loopback interface only and is gone when the demo ends, however it ends.
+"""
+
+import copy
+import json
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.rule import Rule
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from rootwatch.alert import Alert, shown
+from rootwatch.audit.dynamodb import DynamoTable
+from rootwatch.audit.store import AuditStore, ChainReport
+from rootwatch.channels import sns
+from rootwatch_cli.local_stack import Deployment, LocalStack, LocalStackError, local_stack
+from rootwatch_cli.slack_receiver import SlackReceiver
+from rootwatch_cli.specimen import load_specimen
+
+PROJECT: Final = Path(__file__).resolve().parents[2]
+TEMPLATE: Final = PROJECT / ".aws-sam" / "build" / "template.yaml"
+STACK_NAME: Final = "rootwatch"
+REPLAY_SOURCE: Final = "rootwatch.replay"
+"""PutEvents takes no source that begins with `aws.`, here as in AWS, so the stack is told to admit this one."""
+
+READS: Final = 50
+SECONDS_PER_ALERT: Final = 60.0
+SECONDS_FOR_READS: Final = 120.0
+ENTRIES_PER_PUT: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One act of the story: what a narrator says, and the specimen that it is."""
+
+    narration: str
+    specimen: str
+
+
+STORY: Final = (
+    Act("Somebody tries to sign in as root, and mistypes.", "console_login_failed"),
+    Act("Then it works, without MFA.", "console_login_without_mfa"),
+    Act("Root makes itself an access key, to come back later.", "access_key_created"),
+    Act("Root stops the trail.", "logging_tampered"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The running stack with everything the demo listens on."""
+
+    stack: LocalStack
+    deployment: Deployment
+    slack: SlackReceiver
+    subscriber_url: str
+
+    def subscriber_messages(self) -> list[dict[str, Any]]:
+        """Take and return the alerts that reached the queue which is subscribed to the alert topic, as JSON."""
+        queues, taken = self.stack.client("sqs"), []
+        for _ in range(20):  # ten at a time; the demo sends a handful
+            messages = queues.receive_message(QueueUrl=self.subscriber_url, MaxNumberOfMessages=10).get("Messages", [])
+            if not messages:
+                break
+            for message in messages:
+                taken.append(json.loads(json.loads(message["Body"])["Message"]))
+                queues.delete_message(QueueUrl=self.subscriber_url, ReceiptHandle=message["ReceiptHandle"])
+        return taken
+
+    def store(self) -> AuditStore:
+        """Return the audit store on the deployed table."""
+        return AuditStore(DynamoTable(self.stack.client("dynamodb"), f"{STACK_NAME}-audit"))
+
+    def items(self) -> list[dict[str, Any]]:
+        """Return every item of the audit table, as the DynamoDB client has them."""
+        pages = self.stack.client("dynamodb").get_paginator("scan").paginate(TableName=f"{STACK_NAME}-audit")
+        return [item for page in pages for item in page["Items"]]
+
+    def send(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Put CloudTrail records on the default event bus.
+
+        Raises LocalStackError when the bus does not take them.
+        """
+        events = self.stack.client("events")
+        for start in range(0, len(records), ENTRIES_PER_PUT):
+            entries = [
+                {"Source": REPLAY_SOURCE, "DetailType": "AWS API Call via CloudTrail", "Detail": json.dumps(record)}
+                for record in records[start : start + ENTRIES_PER_PUT]
+            ]
+            if events.put_events(Entries=entries)["FailedEntryCount"]:
+                message = "the event bus did not take a record"
+                raise LocalStackError(message, self.stack.log_tail())
+
+
+@contextmanager
+def staged(told: Callable[[str], None] = lambda _words: None) -> Iterator[Stage]:
+    """Start emulator and receiver, deploy the built template, subscribe a queue, hand the webhook to the stack.
+
+    Args:
+        told: is called with each step in words, when the step is done.
+
+    Raises LocalStackError when something is missing or does not start; its message says what to do.
+    """
+    with SlackReceiver() as slack, local_stack() as stack:
+        told(f"an AWS of our own (MiniStack) listens on {stack.endpoint_url}")
+        deployment = stack.deploy(
+            TEMPLATE,
+            {
+                "AlertEmail": "you@example.com",
+                "RecordReadOnlyEvents": "false",  # the emulator's rules know no other state than ENABLED
+                "ReplaySource": REPLAY_SOURCE,
+                "SlackOrigin": slack.origin,
+            },
+            STACK_NAME,
+        )
+        told(f"template.yaml is deployed with its functions: {len(deployment.resources)} resources")
+        queues = stack.client("sqs")
+        subscriber_url = queues.create_queue(QueueName="demo-subscriber")["QueueUrl"]
+        attributes = queues.get_queue_attributes(QueueUrl=subscriber_url, AttributeNames=["QueueArn"])
+        topics = stack.client("sns")
+        topics.subscribe(
+            TopicArn=deployment.resources["AlertTopic"], Protocol="sqs", Endpoint=attributes["Attributes"]["QueueArn"]
+        )
+        told("a queue is subscribed to the alert topic, as a pager or a SIEM would be")
+        stack.client("secretsmanager").put_secret_value(
+            SecretId=f"{STACK_NAME}-slack", SecretString=json.dumps({"webhook_url": slack.webhook_url})
+        )
+        told(f"Slack's secret holds the webhook of a Slack-shaped receiver on {slack.origin}")
+        yield Stage(stack, deployment, slack, subscriber_url)
+
+
+def story_records(now: datetime) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the story's records and the reads that follow, as if they happened at `now` (UTC).
+
+    They are the specimens with fresh ids and times; what follows the sign-in belongs to its session.
+    """
+    acts = [_fresh(load_specimen(act.specimen)["detail"], now) for act in STORY]
+    signed_in, session = acts[1], acts[2]["userIdentity"]
+    session["sessionContext"]["attributes"]["creationDate"] = signed_in["eventTime"]
+    reads = [_fresh(load_specimen("read")["detail"], now) for _ in range(READS)]
+    for record in (acts[3], *reads):
+        record["userIdentity"] = copy.deepcopy(session)
+        record["sourceIPAddress"], record["userAgent"] = signed_in["sourceIPAddress"], signed_in["userAgent"]
+    return acts, reads
+
+
+def _fresh(detail: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    return {**copy.deepcopy(dict(detail)), "eventID": str(uuid.uuid4()), "eventTime": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
+
+
+# --- the show ------------------------------------------------------------------------------------------------------
+
+
+def run_demo(console: Console) -> int:
+    """Play the story and show each step as it happens; return 0, 1 where something is missing, 130 after Ctrl-C."""
+    began = time.monotonic()
+    errors = Console(stderr=True)
+    try:
+        console.print(Rule(Text("Rootwatch: the whole way of an alert, on this machine", style="bold")))
+        with console.status("Starting…") as status, staged(lambda words: _step(console, words)) as stage:
+            first_alert = _play(console, stage, status)
+            report = _show_table(console, stage)
+        _step(console, "everything is stopped and removed: emulator, functions, receiver, files")
+    except LocalStackError as error:
+        errors.print(Text(f"The demo cannot run: {error}.", style="red"))
+        if error.detail:
+            errors.print(Text(error.detail))
+        return 1
+    except KeyboardInterrupt:
+        errors.print(Text("Stopped; nothing is left running."))
+        return 130
+    _show_end(console, report, first_alert, time.monotonic() - began)
+    return 1 if report.faults else 0
+
+
+def _step(console: Console, words: str) -> None:
+    console.print(Text.assemble(("✓ ", "green"), words))
+
+
+def _play(console: Console, stage: Stage, status: Status) -> float:
+    """Send the story act by act, show what people get; return the seconds from the first record to its message."""
+    acts, reads = story_records(datetime.now(UTC))
+    first_alert = 0.0
+    for number, (act, record) in enumerate(zip(STORY, acts, strict=True), start=1):
+        console.print()
+        console.print(Rule(Text(f"{number}. {act.narration}", style="bold"), align="left"))
+        console.print(_record_line(record))
+        status.update("on its way through EventBridge, SQS, detect, DynamoDB and its stream…")
+        sent_at = time.monotonic()
+        stage.send([record])
+        messages = stage.slack.wait_for(number, SECONDS_PER_ALERT)
+        if len(messages) < number:
+            message = f"no message reached Slack within {SECONDS_PER_ALERT:.0f} seconds"
+            raise LocalStackError(message, stage.stack.log_tail())
+        seconds = time.monotonic() - sent_at
+        first_alert = first_alert or seconds
+        _step(console, f"on Slack after {seconds:.1f} s:")
+        console.print(slack_message(messages[number - 1].payload))
+        _show_subscriber(console, stage, number)
+    console.print()
+    console.print(Rule(Text(f"{len(STORY) + 1}. Then root looks around: {READS} reads.", style="bold"), align="left"))
+    status.stop()  # one live display at a time
+    _send_reads(console, stage, reads, len(acts) + len(reads))
+    return first_alert
+
+
+def _record_line(record: Mapping[str, Any]) -> Text:
+    who = f"{record['userIdentity']['type']} of {record['recipientAccountId']}"
+    what = f"{record['eventName']} ({record['eventSource']})"
+    return Text(f"→ CloudTrail: {what} by {who} from {record['sourceIPAddress']}, at {record['eventTime']}")
+
+
+def _show_subscriber(console: Console, stage: Stage, number: int) -> None:
+    deadline = time.monotonic() + SECONDS_PER_ALERT
+    received = stage.subscriber_messages()
+    while not received and time.monotonic() < deadline:
+        time.sleep(0.1)
+        received = stage.subscriber_messages()
+    if not received:
+        message = f"no message reached the topic's subscriber within {SECONDS_PER_ALERT:.0f} seconds"
+        raise LocalStackError(message, stage.stack.log_tail())
+    document = received[0]
+    words = f"{document['severity']}, {', '.join(document['detections'])}, chain {document['chain'][:12]}"
+    _step(console, f"on the topic's subscriber, as JSON: {words}")
+    alert = _stored_alert(stage, document)
+    if number == 2:  # noqa: PLR2004 - one whole mail is enough to see how they look
+        _step(console, "and by mail:")
+        console.print(mail_message(alert))
+    else:
+        _step(console, f"and by mail: {sns.subject(alert)}")
+
+
+def _stored_alert(stage: Stage, document: Mapping[str, Any]) -> Alert:
+    number = int(str(document["alert_id"]).rpartition("-")[2])
+    alert = stage.store().alert(str(document["incident_id"]), number)
+    if alert is None:
+        message = f"the alert {document['alert_id']} is not in the table"
+        raise LocalStackError(message, stage.stack.log_tail())
+    return alert
+
+
+def _send_reads(console: Console, stage: Stage, reads: Sequence[Mapping[str, Any]], expected: int) -> None:
+    account_id = str(reads[0]["recipientAccountId"])
+    before = len(stage.slack.messages)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    deadline = time.monotonic() + SECONDS_FOR_READS
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("records in the audit table", total=expected)
+        stage.send(reads)
+        recorded = 0
+        while recorded < expected and time.monotonic() < deadline:
+            recorded, _ = stage.store().account_head(account_id)
+            progress.update(task, completed=recorded)
+            time.sleep(0.1)
+    if recorded < expected:
+        message = f"only {recorded} of {expected} records were stored within {SECONDS_FOR_READS:.0f} seconds"
+        raise LocalStackError(message, stage.stack.log_tail())
+    more = len(stage.slack.messages) - before
+    _step(console, f"{len(reads)} records stored, {more} messages: repeats are counted, not told one by one")
+
+
+def _show_table(console: Console, stage: Stage) -> ChainReport:
+    """Show what the audit table holds and verify the chain."""
+    items = stage.items()
+    counts = Counter(_kind_of(item) for item in items)
+    states = Counter(
+        f"{item['channel']['S']} {item['state']['S']}" for item in items if item["sk"]["S"].startswith("DELIVERY#")
+    )
+    account_id = next(item["account_id"]["S"] for item in items if item["sk"]["S"] == "HEAD")
+    months = sorted({item["pk"]["S"].rpartition("#")[2] for item in items if item["pk"]["S"].startswith("EVENTS#")})
+    report = stage.store().verify_chain(account_id, months)
+    table = Table(title="What the audit table holds", title_justify="left", box=None, pad_edge=False)
+    table.add_column("item")
+    table.add_column("count", justify="right")
+    table.add_column("", overflow="fold")
+    remarks = {
+        "event": "each record whole and redacted, hashed and chained",
+        "head": f"record {report.sequence}, chain {report.chain[:16]}…",
+        "delivery": ", ".join(f"{count} {state}" for state, count in sorted(states.items())),
+        "alert": "what was told, as it was told",
+    }
+    for kind in ("event", "incident", "alert", "delivery", "source", "head"):
+        table.add_row(kind, str(counts[kind]), Text(remarks.get(kind, "")))
+    console.print()
+    console.print(table)
+    return report
+
+
+def _kind_of(item: Mapping[str, Any]) -> str:
+    if item["pk"]["S"].startswith("EVENTS#"):
+        return "event"
+    return str(item["sk"]["S"]).partition("#")[0].lower()
+
+
+def _show_end(console: Console, report: ChainReport, first_alert: float, seconds: float) -> None:
+    intact = "intact" if not report.faults else f"DAMAGED: {'; '.join(report.faults)}"
+    console.print()
+    console.print(
+        Panel(
+            Text(
+                f"{len(STORY) + READS} records in, {report.events} stored, {len(STORY)} alerts on each channel.\n"
+                f"First message after {first_alert:.1f} s, from a cold start. The chain is {intact}.\n"
+                f"The whole demo took {seconds:.0f} s.\n\n"
+                "The story: events/   the stack: template.yaml   the way: docs/architecture.md\n"
+                "Your own records: rootwatch replay FILE...   to AWS: README.md, Deploy"
+            ),
+            title=Text("That was it"),
+            border_style="green" if not report.faults else "red",
+        )
+    )
+
+
+# --- messages as people see them -----------------------------------------------------------------------------------
+
+
+def slack_message(payload: Mapping[str, Any]) -> Panel:
+    """Return a Slack message as a person would see it. Its text is never read as markup or terminal escapes."""
+    parts: list[RenderableType] = [part for block in payload["blocks"] for part in _block(block)]
+    return Panel(Group(*parts), title=Text("Slack · #root-alerts", style="bold"), title_align="left", width=_width())
+
+
+def mail_message(alert: Alert) -> Panel:
+    """Return an alert's mail as a person would see it."""
+    text = Text(f"Subject: {sns.subject(alert)}\n\n", style="bold").append(Text(sns.email_text(alert).rstrip()))
+    return Panel(text, title=Text("Mail", style="bold"), title_align="left", width=_width())
+
+
+def _width() -> int:
+    return 80
+
+
+def _block(block: Mapping[str, Any]) -> Iterator[Text]:
+    kind = block["type"]
+    if kind == "header":
+        yield Text(_safe(block["text"]["text"]), style="bold")
+    elif kind == "section":
+        yield Text(_safe(block["text"]["text"]))
+    elif kind == "context":
+        yield Text("\n".join(_safe(element["text"]) for element in block["elements"]), style="dim")
+    elif kind == "rich_text":
+        for element in block["elements"]:
+            yield _rich_text(element)
+    elif kind == "divider":
+        yield Text("─" * 40, style="dim")
+
+
+def _rich_text(element: Mapping[str, Any]) -> Text:
+    if element["type"] == "rich_text_list":
+        lines = [Text.assemble(f" {number}. ", _rich_text(each)) for number, each in enumerate(element["elements"], 1)]
+        return Text("\n").join(lines)
+    text = Text()
+    for part in element["elements"]:
+        text.append(_safe(part["text"]), style="bold" if part.get("style", {}).get("bold") else "")
+    text.rstrip()
+    return text
+
+
+def _safe(text: str) -> str:
+    """Return text without anything that a terminal would obey; line ends stay."""
+    return "\n".join(shown(line, 4000) if not line.isprintable() else line for line in text.split("\n"))
+
+
+if __name__ == "__main__":
+    sys.exit(run_demo(Console()))
