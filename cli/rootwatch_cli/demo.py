@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
@@ -29,11 +28,10 @@ from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.audit.store import AuditStore, ChainReport
 from rootwatch.channels import sns
 from rootwatch_cli.local_stack import Deployment, LocalStack, LocalStackError, local_stack
+from rootwatch_cli.project import BUILT_TEMPLATE
 from rootwatch_cli.slack_receiver import SlackReceiver
 from rootwatch_cli.specimen import load_specimen
 
-PROJECT: Final = Path(__file__).resolve().parents[2]
-TEMPLATE: Final = PROJECT / ".aws-sam" / "build" / "template.yaml"
 STACK_NAME: Final = "rootwatch"
 REPLAY_SOURCE: Final = "rootwatch.replay"
 """PutEvents takes no source that begins with `aws.`, here as in AWS, so the stack is told to admit this one."""
@@ -118,7 +116,7 @@ def staged(told: Callable[[str], None] = lambda _words: None) -> Iterator[Stage]
     with SlackReceiver() as slack, local_stack() as stack:
         told(f"an AWS of our own (MiniStack) listens on {stack.endpoint_url}")
         deployment = stack.deploy(
-            TEMPLATE,
+            BUILT_TEMPLATE,
             {
                 "AlertEmail": "you@example.com",
                 "RecordReadOnlyEvents": "false",  # the emulator's rules know no other state than ENABLED

@@ -15,7 +15,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -31,6 +30,8 @@ import boto3
 import botocore.exceptions
 import botocore.session
 from botocore.config import Config
+
+from rootwatch_cli.project import MINISTACK
 
 LOOPBACK = "127.0.0.1"
 REGION = "us-east-1"
@@ -88,7 +89,8 @@ class LocalStack:
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time, one type per service
         """Return a boto3 client for a service, with dummy credentials and no look at the user's settings."""
-        return _session().client(
+        make: Any = _session().client  # its stubs know literal names only
+        return make(
             service,
             endpoint_url=self.endpoint_url,
             config=Config(
@@ -192,7 +194,7 @@ def local_stack() -> Iterator[LocalStack]:
     end the block with SystemExit, SIGINT with KeyboardInterrupt; the emulator, its functions and its files are gone
     before the exception leaves this function.
     """
-    program = Path(sys.prefix) / "ministack" / "bin" / "ministack"
+    program = MINISTACK
     if not program.is_file():
         message = f"{program} is missing: run make setup"
         raise LocalStackError(message)
@@ -212,7 +214,8 @@ def local_stack() -> Iterator[LocalStack]:
                 if attempt == _START_ATTEMPTS:
                     message = f"MiniStack did not start on {LOOPBACK} within {_START_SECONDS:.0f} seconds"
                     raise LocalStackError(message, _tail(log_file))
-            yield LocalStack(f"http://{LOOPBACK}:{port}", directory, log_file, process.pid)
+            if process is not None:  # it is: at least one attempt was made
+                yield LocalStack(f"http://{LOOPBACK}:{port}", directory, log_file, process.pid)
         finally:
             interruptions.ignore()
             if process is not None:

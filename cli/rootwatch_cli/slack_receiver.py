@@ -185,7 +185,7 @@ def _duplicate_block_id(blocks: Iterable[Mapping[str, Any]]) -> str | None:
     return None if len(seen) == len(set(seen)) else "a block_id occurs twice"
 
 
-def _block_problem(block: object) -> str | None:  # noqa: PLR0911 - one way out per kind of block
+def _block_problem(block: object) -> str | None:  # noqa: C901, PLR0911 - one way out per kind of block
     if not isinstance(block, dict):
         return "a block is not an object"
     kind = block.get("type")
@@ -257,7 +257,7 @@ def _action_problem(element: object) -> str | None:
     return _text_problem("button", element.get("text"), _MAX_BUTTON_TEXT, kinds=("plain_text",))
 
 
-def _rich_text_problem(element: object) -> str | None:
+def _rich_text_problem(element: object) -> str | None:  # noqa: PLR0911 - one way out per fault
     if not isinstance(element, dict) or element.get("type") not in _RICH_TEXT_ELEMENTS:
         return "rich_text: unknown element"
     children = element.get("elements")
@@ -280,7 +280,7 @@ def _rich_text_problem(element: object) -> str | None:
 def _text_problem(
     where: str, text: object, maximum: int | None, kinds: Iterable[str] = ("plain_text", "mrkdwn")
 ) -> str | None:
-    if not isinstance(text, dict) or text.get("type") not in kinds:
+    if not isinstance(text, dict) or text.get("type") not in tuple(kinds):
         return f"{where}: not a text object of type {' or '.join(kinds)}"
     value = text.get("text")
     if not isinstance(value, str) or not value:
@@ -308,7 +308,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "slack-shaped"
     sys_version = ""
 
-    def do_POST(self) -> None:  # noqa: N802 - the name is http.server's
+    def do_POST(self) -> None:
         """Answer one webhook call as told, or after checking it as Slack would."""
         with self.server.state.lock:
             self.server.state.requests += 1
@@ -358,15 +358,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Return the request's body, or None after having refused it."""
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit():
-            return self._refuse(HTTPStatus.LENGTH_REQUIRED, "invalid_payload", "no Content-Length")
+            self._refuse(HTTPStatus.LENGTH_REQUIRED, "invalid_payload", "no Content-Length")
+            return None
         if len(length) > len(str(MAX_BODY_BYTES)) or int(length) > MAX_BODY_BYTES:
             self.close_connection = True
-            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "invalid_payload", "the body is too large")
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "invalid_payload", "the body is too large")
+            return None
         return self.rfile.read(int(length))
 
-    def _refuse(
-        self, status: HTTPStatus, code: str, reason: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def _refuse(self, status: HTTPStatus, code: str, reason: str, headers: Mapping[str, str] | None = None) -> None:
         self._note(status, f"{code}: {reason}")
         self._answer(status, code, headers)
 

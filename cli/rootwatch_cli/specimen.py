@@ -4,10 +4,10 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
-EVENTS: Final = Path(__file__).resolve().parents[2] / "events"
+from rootwatch_cli.project import EVENTS
+
 QUEUE_ARN: Final = "arn:aws:sqs:us-east-1:111122223333:rootwatch-intake"
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from rootwatch_cli import local_stack as module
 from rootwatch_cli.local_stack import ACCOUNT_ID, Deployment, LocalStack, LocalStackError, local_stack
 
@@ -227,7 +228,7 @@ def deployment(stack: LocalStack, toy_build: Path) -> Deployment:
     return stack.deploy(toy_build, {"ReplaySource": "toy.replay"}, "toy")
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:  # noqa: ANN401 - whatever the condition returns
+def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     """Ask again until the answer is true, for a bounded time; return the last answer."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()) and time.monotonic() < deadline:
@@ -318,7 +319,7 @@ def test_a_template_that_fails_says_why(stack: LocalStack, tmp_path: Path, resou
 
 def test_a_missing_emulator_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without MiniStack's environment the error names the command that makes it, and no directory is made."""
-    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(module, "MINISTACK", tmp_path / "ministack")
     with pytest.raises(LocalStackError, match="is missing: run make setup"), local_stack():
         pytest.fail("the block must not run")
 
@@ -329,7 +330,7 @@ def test_an_emulator_that_ends_at_once_shows_its_log(monkeypatch: pytest.MonkeyP
     program.parent.mkdir(parents=True)
     program.write_text('#!/bin/sh\necho "no luck in $HOME"\nexit 3\n', encoding="utf-8")
     program.chmod(0o755)
-    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(module, "MINISTACK", program)
     with pytest.raises(LocalStackError) as caught, local_stack():
         pytest.fail("the block must not run")
     assert caught.value.detail.startswith("no luck in ")
@@ -362,9 +363,7 @@ with local_stack() as stack:
 def test_nothing_is_left_however_it_ends(toy_build: Path, what: str, number: int | None, status: int) -> None:
     """The emulator, the function it has running and their files are gone once the process has ended."""
     command = [sys.executable, "-c", BUSY.format(what=what), str(toy_build)]
-    with subprocess.Popen(  # noqa: S603 - our own program
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         try:
             process_id, directory = process.stdout.readline().split()
@@ -384,6 +383,6 @@ def test_the_same_folder_makes_the_same_zip(tmp_path: Path) -> None:
     """Zips are reproducible: the time stamps of the files do not count."""
     file = tmp_path / "app.py"
     file.write_text("x = 1\n", encoding="utf-8")
-    first = module._zipped(tmp_path)  # noqa: SLF001 - the property has no other way to be seen
+    first = module._zipped(tmp_path)
     os.utime(file, (0, 0))
-    assert module._zipped(tmp_path) == first  # noqa: SLF001
+    assert module._zipped(tmp_path) == first
