@@ -24,7 +24,7 @@ from rootwatch.errors import (
     StoreUnavailableError,
     UnreadableRecordError,
 )
-from rootwatch.incident import DueAlert, FoldOutcome, Incident, RecordedEvent, fold, next_tick, tick
+from rootwatch.incident import AccountState, DueAlert, FoldOutcome, Incident, RecordedEvent, fold, next_tick, tick
 from rootwatch.record import Record, read_document, read_envelope, read_json
 from rootwatch.settings import CHANNELS
 
@@ -199,8 +199,7 @@ def _record_once(
 ) -> tuple[list[Fate], list[Alert]]:
     now = recorder.now()
     before = recorder.store.read_account(account_id, observations)
-    outcome = tick(before, now, idle=recorder.idle)
-    work = _Work(outcome)
+    work = _Work(before)
     fates: list[Fate] = []
     stored_now: set[str] = set()
     prefixes: set[tuple[str | None, datetime | None]] = set()
@@ -213,12 +212,14 @@ def _record_once(
         reused = known is Known.REUSED or (name in prefixes and observation.record.event_id is not None)
         stored_now.add(key)
         prefixes.add(name)
-        work.add(fold(work.outcome.state, replace(observation, event_id_reused=reused), now, idle=recorder.idle))
+        work.add(fold(work.state, replace(observation, event_id_reused=reused), now, idle=recorder.idle))
         fates.append(Fate.RECORDED)
+    # Only now: a record of a backlog joins the incident that was open when it happened, and keeps it open.
+    work.add(tick(work.state, now, idle=recorder.idle))
     if not work.events and not work.due:
         return fates, []
     alerts = [compose(due) for due in work.due]
-    changes = Changes(before, work.outcome.state, work.events, list(work.changed.values()), alerts)
+    changes = Changes(before, work.state, work.events, list(work.changed.values()), alerts)
     recorder.store.write_account(changes, now, recorder.channels)
     return fates, alerts
 
@@ -226,14 +227,14 @@ def _record_once(
 class _Work:
     """What the folds of one batch add up to."""
 
-    def __init__(self, outcome: FoldOutcome) -> None:
+    def __init__(self, state: AccountState) -> None:
+        self.state = state
         self.events: list[RecordedEvent] = []
         self.changed: dict[str, Incident] = {}
         self.due: list[DueAlert] = []
-        self.add(outcome)
 
     def add(self, outcome: FoldOutcome) -> None:
-        self.outcome = outcome
+        self.state = outcome.state
         self.changed.update({incident.id: incident for incident in outcome.changed})
         self.due.extend(outcome.alerts)
         if outcome.event is not None:
