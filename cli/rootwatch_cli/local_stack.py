@@ -49,10 +49,6 @@ _LOG_TAIL_BYTES = 64 * 1024
 
 # `CodeUri: DetectFunction` as `sam build` writes it: one line, a folder beside the template.
 _CODE_LOCATION = re.compile(r"^(?P<before>[ ]+(?:CodeUri|ContentUri):[ ]+)(?P<folder>\S+)[ ]*$", re.MULTILINE)
-# One resource as `sam build` writes it: its logical id at two blanks, everything deeper or empty below.
-_RESOURCE = re.compile(r"^  \w+:[ ]*\n(?:(?:    .*)?\n)+", re.MULTILINE)
-# MiniStack 1.5 refuses a template that holds one of these. Nothing may refer to them; the demo says what was left out.
-_UNKNOWN_TO_MINISTACK = re.compile(r"^    Type:[ ]+(AWS::SecretsManager::ResourcePolicy)[ ]*$", re.MULTILINE)
 # A fixed time stamp (the earliest a zip can hold) gives the same bytes for the same files.
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -166,7 +162,6 @@ class LocalStack:
 
         # Not in Globals, where the folder of the sources still stands; every resource has its own after a build.
         before, resources, after = text.partition("\nResources:\n")
-        after = _RESOURCE.sub(lambda match: "" if _UNKNOWN_TO_MINISTACK.search(match[0]) else match[0], after)
         rewritten = _CODE_LOCATION.sub(address, after)
         if not uploaded:
             message = f"{template} names no built folder: run make build"

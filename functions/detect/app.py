@@ -16,6 +16,7 @@ metrics = Metrics(namespace="Rootwatch", service="detect")
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Record an SQS batch; messages that must stay in the queue are reported as failures."""
     intake = wiring.intake()
+    metrics.add_dimension(name="stack", value=intake.recorder.own.stack_name)
     results = pipeline.take_in(event, intake.recorder, intake.reject, intake.replay_source)
     for result in results:
         metrics.add_metric(name=f"Messages{result.fate.capitalize()}", unit=MetricUnit.Count, value=1)

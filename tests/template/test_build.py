@@ -1,6 +1,7 @@
 """What `make build` puts into Lambda. Run by `make test`, which builds first."""
 
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -10,6 +11,7 @@ from tests.template.stack import TEMPLATE
 ROOT = TEMPLATE.parent
 BUILD = ROOT / ".aws-sam/build"
 LAYER = BUILD / "RootwatchLayer"
+WIRING = ROOT / "layers/rootwatch/rootwatch/wiring.py"
 FUNCTIONS = {"DetectFunction": "detect", "NotifySnsFunction": "notify_sns", "NotifySlackFunction": "notify_slack"}
 AARCH64 = b"\xb7\x00"  # e_machine of an ELF file, https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
 
@@ -59,13 +61,18 @@ def test_the_layer_is_no_larger_than_lambda_takes() -> None:
 
 @pytest.mark.parametrize("folder", FUNCTIONS.values())
 def test_handlers_import_as_in_lambda(folder: str, tmp_path: pathlib.Path) -> None:
-    """Under Python 3.13, with the layer and the artifact and nothing else, the handler is there."""
+    """Under Python 3.13, with the layer and the artifact and nothing else, handler and every client can be made."""
     found = subprocess.run([ROOT / "make/find-python", "3.13"], capture_output=True, text=True, check=False)
     if found.returncode:
         pytest.skip("this machine has no Python 3.13")
     function = {value: key for key, value in FUNCTIONS.items()}[folder]
     paths = [str(BUILD / function), str(LAYER / "python")]
-    program = f"import sys; sys.path[:0] = {paths!r}; import app; print(callable(app.handler), app.__file__)"
+    clients = sorted(set(re.findall(r'_session\(\)\.client\("([a-z]+)"', WIRING.read_text(encoding="utf-8"))))
+    program = (
+        f"import sys; sys.path[:0] = {paths!r}; import app, boto3; print(callable(app.handler), app.__file__);"
+        f"[boto3.client(name) for name in {clients!r}]"
+    )
+    assert clients
 
     # -I and -S: neither this project's folder nor any site-packages may help.
     done = subprocess.run(

@@ -88,8 +88,14 @@ def test_log_group_with_retention(stack: Stack, function: str) -> None:
                 "REPLAY_SOURCE",
             },
         ),
-        ("NotifySnsFunction", {"LOG_LEVEL", "TABLE_NAME", "ALERT_TOPIC_ARN", "RUNBOOK_URL"}),
-        ("NotifySlackFunction", {"LOG_LEVEL", "TABLE_NAME", "SLACK_SECRET_ID", "SLACK_ORIGIN", "RUNBOOK_URL"}),
+        (
+            "NotifySnsFunction",
+            {"LOG_LEVEL", "TABLE_NAME", "DEAD_LETTER_QUEUE_URL", "ALERT_TOPIC_ARN", "RUNBOOK_URL"},
+        ),
+        (
+            "NotifySlackFunction",
+            {"LOG_LEVEL", "TABLE_NAME", "DEAD_LETTER_QUEUE_URL", "SLACK_SECRET_ID", "SLACK_ORIGIN", "RUNBOOK_URL"},
+        ),
     ],
 )
 def test_environment(stack: Stack, function: str, expected: set[str]) -> None:
@@ -132,7 +138,7 @@ def test_notifiers_read_their_own_deliveries(stack: Stack, function: str) -> Non
     assert found["ParallelizationFactor"] == 1
     assert found["StartingPosition"] == "TRIM_HORIZON"
     assert 1 <= int(str(found["BatchSize"])) <= 10
-    assert 1 <= int(str(found["MaximumRetryAttempts"])) <= 100
+    assert 1 <= int(str(found["MaximumRetryAttempts"])) <= 10_000
     assert 60 <= int(str(found["MaximumRecordAgeInSeconds"])) <= 21600
     assert found["DestinationConfig"] == {"OnFailure": {"Destination": stack.arn("NotifyDeadLetterQueue")}}
 

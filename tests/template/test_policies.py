@@ -105,7 +105,9 @@ def test_a_function_may_use_what_it_is_told_of(stack: Stack, function: str) -> N
     resources = {resource for s in allowed(stack, function) for resource in s["Resource"]}  # type: ignore[attr-defined]
     named = {
         "TABLE_NAME": stack.arn("AuditTable"),
-        "DEAD_LETTER_QUEUE_URL": stack.arn("IntakeDeadLetterQueue"),
+        "DEAD_LETTER_QUEUE_URL": stack.arn(
+            "IntakeDeadLetterQueue" if function == "DetectFunction" else "NotifyDeadLetterQueue"
+        ),
         "ALERT_TOPIC_ARN": stack.arn("AlertTopic"),
         "SLACK_SECRET_ID": stack.arn("SlackSecret"),
     }

@@ -84,7 +84,7 @@ def test_the_straight_message_holds_no_free_text(stack: Stack) -> None:
     assert set(transformer["InputPathsMap"].values()) <= {
         "$.detail.eventName",
         "$.detail.eventSource",
-        "$.detail.userIdentity.arn",
+        "$.detail.userIdentity.type",
         "$.detail.sourceIPAddress",
         "$.detail.eventTime",
         "$.detail.eventID",

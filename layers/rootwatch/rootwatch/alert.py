@@ -3,6 +3,7 @@
 Everything that comes from a record is cleaned by `shown` here, once; the channels only add their own escaping.
 """
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from rootwatch.detections import sign_in
 from rootwatch.detections.catalogue import BY_ID, CATALOGUE
 from rootwatch.detections.detection import Detection, Severity
 from rootwatch.incident import DueAlert, Incident, SourceSeen, Why
-from rootwatch.record import ActorKind, Mfa, Outcome, Record
+from rootwatch.record import NOT_FROM_CLOUDTRAIL, ActorKind, Mfa, Outcome, Record
 
 LONGEST_VALUE: Final = 160
 LONGEST_HEADLINE: Final = 240
@@ -120,28 +121,36 @@ def compose(due: DueAlert) -> Alert:
 def shown(text: object, longest: int = LONGEST_VALUE) -> str:
     r"""Return hostile text so that it can be shown on one line: bounded, without control, hidden or reordering marks.
 
-    Characters that no one can see become their code (`\\u202e`), blanks become one blank, and `://` becomes `[:]//`,
-    so that no mail program or chat makes a link of it.
+    Characters that no one can see become their code (`\\u202e`), blanks become one blank, `://` becomes `[:]//` and the
+    dots of what could be a host name become `[.]`, so that no mail program or chat makes a link of it. The names of
+    AWS services (`iam.amazonaws.com`) stay as they are.
     """
     words = str(text)[: longest * 4].split()
     cleaned = " ".join(words)
     if not cleaned.isascii() or not cleaned.isprintable():
         cleaned = "".join(map(_visible, cleaned))
-    cleaned = cleaned.replace("://", "[:]//").replace("www.", "www[.]")
+    cleaned = _WORD_WITH_DOTS.sub(_without_host, cleaned.replace("://", "[:]//"))
     return cleaned if len(cleaned) <= longest else f"{cleaned[: longest - 1]}…"
 
 
+_WORD_WITH_DOTS: Final = re.compile(r"[A-Za-z0-9_.-]+")
+_SERVICE_NAME: Final = re.compile(r"[a-z0-9-]{1,40}\.amazonaws\.com(?:\.cn)?")
+_DOT_OF_A_HOST: Final = re.compile(r"\.(?=[A-Z]{2})|(?<=www)\.", re.IGNORECASE)
+
+
+def _without_host(word: re.Match[str]) -> str:
+    return word.group() if _SERVICE_NAME.fullmatch(word.group()) else _DOT_OF_A_HOST.sub("[.]", word.group())
+
+
+_UNSEEN: Final = frozenset({"Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Mn", "Me"})
+"""Unicode's categories of what cannot be seen by itself: formats, unassigned and private characters, marks."""
+_BLANK_LETTERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters by their category, blanks to the eye."""
+
+
 def _visible(character: str) -> str:
-    if character.isprintable() and unicodedata.category(character) not in {
-        "Cf",
-        "Cn",
-        "Co",
-        "Cs",
-        "Zl",
-        "Zp",
-        "Mn",
-        "Me",
-    }:
+    unseen = unicodedata.category(character) in _UNSEEN or character in _BLANK_LETTERS
+    if character.isprintable() and not unseen:
         return character
     return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}"  # noqa: PLR2004
 
@@ -185,13 +194,15 @@ def _headline(observation: Observation, lead: Detection | None, account_id: str)
     return " · ".join(parts)
 
 
-def _sentence(record: Record, lead: Detection | None) -> str:
+def _sentence(record: Record, lead: Detection | None) -> str:  # noqa: PLR0911 - a decision table, from top to bottom
     who = subject(record)
     act = shown(record.event_name or "an event without a name", 64)
     if lead is None:
         return f"{who}: {act}"
     if lead is sign_in.CONSOLE_LOGIN_FAILED:
         return "Root sign-in FAILED"
+    if lead in _PLAIN and record.outcome is not Outcome.SUCCESS:
+        return "Root sign-in, RESULT NOT STATED" if record.outcome is Outcome.UNKNOWN else "Root sign-in FAILED"
     if lead.stem == "denied":
         return f"{who} was REFUSED {act}"
     if record.outcome is Outcome.DENIED:
@@ -375,9 +386,10 @@ def _marks(due: DueAlert) -> tuple[str, ...]:
             marks.append(
                 f"NOT FROM CLOUDTRAIL: put on the bus by {shown(record.envelope.source or 'nobody named', 64)}"
             )
-        marks += [f"Odd record: {shown(problem, 120)}" for problem in observation.problems[:5]]
-        if len(observation.problems) > 5:  # noqa: PLR2004 - what fits on a screen
-            marks.append(f"Odd record: {len(observation.problems) - 5} further oddities")
+        oddities = [problem for problem in observation.problems if problem != NOT_FROM_CLOUDTRAIL]
+        marks += [f"Odd record: {oddity}" for oddity in oddities[:5]]
+        if len(oddities) > 5:  # noqa: PLR2004 - what fits on a screen
+            marks.append(f"Odd record: {len(oddities) - 5} further oddities")
         marks.append(f"event {shown(record.event_id or 'without an id', 64)}")
     marks.append(f"incident {due.incident.id}, alert {due.number}")
     marks.append(f"record {due.sequence} of this account, chain {due.chain[:12]}")

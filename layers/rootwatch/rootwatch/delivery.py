@@ -74,6 +74,12 @@ def deliver(store: AuditStore, key: Key, send: Sender, now: Callable[[], datetim
     except DeliveryError as error:
         store.write_delivery(delivery, _after(delivery, DeliveryState.FAILED, now(), str(error)))
         raise
+    except Exception as error:  # noqa: BLE001 - it is kept and raised again
+        # A fault of ours: let the lease go, so that the next try says what is wrong. Only the kind of the error is
+        # kept, and nothing is chained: its text may hold the webhook's address.
+        message = f"A fault in Rootwatch kept the alert from being sent ({type(error).__name__})."
+        store.write_delivery(delivery, _after(delivery, DeliveryState.FAILED, now(), message))
+        raise DeliveryFailedError(message) from None
     if isinstance(answer, Unconfigured):
         store.write_delivery(delivery, _after(delivery, DeliveryState.UNCONFIGURED, now(), answer.reason))
         return DeliveryState.UNCONFIGURED

@@ -31,6 +31,9 @@ FAILURES_BECOME_HIGH: Final = 3
 SESSION_BEGINS_WITHIN: Final = timedelta(minutes=2)
 """A session created this close to a recorded sign-in is that sign-in's own, not a new credential."""
 
+MOST_LINEAGES: Final = 32
+"""Credential lineages an account remembers beyond the end of an incident, the latest ones."""
+
 FULL_SET_EVERY: Final = timedelta(minutes=10)
 LARGEST_SET: Final = 200
 """Entries a set of an incident holds; a full set counts everything as new, reported at most every ten minutes."""
@@ -83,7 +86,10 @@ class Incident:
     """One story of root use in one account. Times are UTC; every set is capped at `LARGEST_SET`.
 
     `last_at` is the latest event time; `touched_at` the moment at which we last added a record. `silent` holds until
-    the first alert. `since_alert` counts the records that no alert has told of yet.
+    the first alert. `since_alert` counts the records that no alert has told of yet, `overflowed` those of them that
+    were new and found a full set. What root did, what others did and what failed have sets of their own, so that
+    nobody fills the set in which another's success would be new; `failed_sources` holds the addresses of failed
+    sign-ins and of others than root.
     """
 
     id: str
@@ -109,6 +115,9 @@ class Incident:
     clients: tuple[str, ...] = ()
     failed_sources: tuple[str, ...] = ()
     novelties: tuple[str, ...] = ()
+    other_novelties: tuple[str, ...] = ()
+    failed_novelties: tuple[str, ...] = ()
+    overflowed: int = 0
     sign_ins: tuple[datetime, ...] = ()
     failures: tuple[datetime, ...] = ()
     full_set_at: datetime | None = None
@@ -125,7 +134,10 @@ class SourceSeen:
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """All that `fold` needs to know of an account: its head, its open incidents, the addresses of the batch."""
+    """All that `fold` needs to know of an account: its head, its open incidents, the addresses of the batch.
+
+    `lineages` are the credential lineages that root used lately, oldest first, as short hashes.
+    """
 
     account_id: str
     version: int = 0
@@ -133,6 +145,7 @@ class AccountState:
     chain: str = GENESIS
     incidents: tuple[Incident, ...] = ()
     sources: Mapping[str, SourceSeen] = field(default_factory=lambda: MappingProxyType({}))
+    lineages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +218,8 @@ def tick(state: AccountState, now: datetime, *, idle: timedelta = timedelta(minu
         elif progress_at is not None and now >= progress_at:
             told = _reported(incident, now)
             incidents.append(told)
-            alerts.append(_due(state, told, incident, (Why.PROGRESS,), incident.last_at))
+            why = Why.FULL_SET if incident.overflowed else Why.PROGRESS
+            alerts.append(_due(state, told, incident, (why,), incident.last_at))
         else:
             incidents.append(incident)
     changed = tuple(alert.incident for alert in alerts)
@@ -225,19 +239,22 @@ def _closes_at(incident: Incident, idle: timedelta) -> datetime:
 
 
 def _progress_at(incident: Incident) -> datetime | None:
+    if incident.overflowed:
+        return incident.reported_at + FULL_SET_EVERY
     return incident.reported_at + PROGRESS_EVERY if incident.since_alert else None
 
 
 def _reported(incident: Incident, now: datetime) -> Incident:
-    return replace(incident, alerts=incident.alerts + 1, since_alert=0, silent=False, reported_at=now)
+    return replace(incident, alerts=incident.alerts + 1, since_alert=0, overflowed=0, silent=False, reported_at=now)
 
 
 def _due(state: AccountState, told: Incident, before: Incident, why: tuple[Why, ...], time: datetime) -> DueAlert:
-    # An incident that nobody was told of yet is news; otherwise this is the quiet end of a known story.
+    # What nobody was told of yet is news; otherwise this is the quiet course of a known story.
+    is_news = before.silent or before.overflowed > 0
     return DueAlert(
         incident=told,
         why=why,
-        severity=before.severity if before.silent else Severity.INFO,
+        severity=before.severity if is_news else Severity.INFO,
         time=time,
         observation=None,
         source_seen=None,
@@ -264,7 +281,14 @@ def fold(
     """
     sequence, chain = state.sequence + 1, next_chain(state.chain, observation.record.sha256)
     seen = state.sources.get(observation.source.key) if _is_address(observation) else None
-    state = replace(state, sequence=sequence, chain=chain, sources=_sources_after(state, observation))
+    known_lineages = state.lineages
+    state = replace(
+        state,
+        sequence=sequence,
+        chain=chain,
+        sources=_sources_after(state, observation),
+        lineages=_lineages_after(state, observation),
+    )
     incident = _incident_for(state, observation, idle)
     observation = _with_history(observation, incident)
     if incident is None and not _opens(observation):
@@ -272,10 +296,15 @@ def fold(
         return FoldOutcome(state, event, (), ())
     is_new = incident is None
     before = incident or _open_incident(state, observation, now)
-    why = _why_opened(observation, seen) if is_new else _why(before, observation)
+    if is_new:
+        why, overflows = _why_opened(observation, seen, known_lineages), False
+    else:
+        why, overflows = _why(before, observation, known_lineages)
     after = _add(before, observation, now)
-    full = Why.FULL_SET in why
-    after = replace(after, full_set_at=observation.time) if full else after
+    if overflows:
+        after = replace(after, overflowed=after.overflowed + 1)
+    if Why.FULL_SET in why:
+        after = replace(after, full_set_at=observation.time)
     alerts: tuple[DueAlert, ...] = ()
     if why:
         after = replace(_reported(after, now), severity=max(after.severity, _alert_severity(observation), key=_rank))
@@ -302,8 +331,14 @@ def _rank(severity: Severity) -> int:
 
 
 def story_of(observation: Observation) -> str:
-    """Return which story of its account a record belongs to: AssumeRoot has one per caller and task policy."""
+    """Return which story of its account a record belongs to: AssumeRoot has one per caller and task policy.
+
+    What did not come from CloudTrail has a story of its own: whoever may call PutEvents could else use up what would
+    be new when it really happens.
+    """
     record = observation.record
+    if not _is_admitted(observation):
+        return "not-from-cloudtrail"
     if record.event_name == "AssumeRoot":
         caller = record.actor.arn or record.actor.principal_id or "unknown"
         return f"assume-root:{_digest(f'{caller} {task_policy(record)}')}"
@@ -359,14 +394,15 @@ def _with_history(observation: Observation, incident: Incident | None) -> Observ
     """Return the observation with the findings that need the account's history."""
     if incident is None:
         return observation
-    hour_before = observation.time - FAILURES_COUNT_FOR
-    failures = sum(1 for moment in incident.failures if hour_before <= moment <= observation.time)
-    if not failures:
-        return observation
+    time, span = observation.time, FAILURES_COUNT_FOR
+    failures = sum(1 for moment in incident.failures if time - span <= moment <= time)
+    # CloudTrail promises no order: the success may have been folded before the failure that it followed.
+    successes = sum(1 for moment in incident.sign_ins if time <= moment <= time + span)
     findings = list(observation.findings)
-    if _is_successful_sign_in(observation):
+    is_failed, is_successful = _is_failed_sign_in(observation), _is_successful_sign_in(observation)
+    if (is_successful and failures) or (is_failed and successes):
         findings.append(Finding(sign_in.LOGIN_AFTER_FAILURES, Severity.CRITICAL))
-    elif failures + 1 >= FAILURES_BECOME_HIGH:
+    if is_failed and failures + 1 >= FAILURES_BECOME_HIGH:
         findings = [
             Finding(finding.detection, Severity.HIGH) if finding.detection is sign_in.CONSOLE_LOGIN_FAILED else finding
             for finding in findings
@@ -376,7 +412,14 @@ def _with_history(observation: Observation, incident: Incident | None) -> Observ
 
 
 def _is_successful_sign_in(observation: Observation) -> bool:
-    return any(finding.detection in _CONSOLE_SIGN_INS for finding in observation.findings)
+    is_sign_in = any(finding.detection in _CONSOLE_SIGN_INS for finding in observation.findings)
+    return is_sign_in and observation.record.outcome is Outcome.SUCCESS
+
+
+def _is_admitted(observation: Observation) -> bool:
+    """Return whether a record may count as CloudTrail's: out of a file, from AWS, or from the replay source."""
+    envelope = observation.record.envelope
+    return envelope is None or envelope.admitted
 
 
 def _is_failed_sign_in(observation: Observation) -> bool:
@@ -394,36 +437,41 @@ def _failed(observation: Observation) -> bool:
 # --- why an alert is due -------------------------------------------------------------------------------------------
 
 
-def _why_opened(observation: Observation, seen: SourceSeen | None) -> tuple[Why, ...]:
+def _why_opened(observation: Observation, seen: SourceSeen | None, known_lineages: tuple[str, ...]) -> tuple[Why, ...]:
     severity = observation.severity
     news = tuple(_always(observation))
     is_urgent = observation.event_id_reused or (severity is not None and severity.rank >= Severity.MEDIUM.rank)
-    unseen = (Why.NEW_SOURCE,) if _is_address(observation) and seen is None else ()
-    # Below medium the opening is silent, unless the account has never seen the address: that is news.
+    unseen: tuple[Why, ...] = (Why.NEW_SOURCE,) if _is_address(observation) and seen is None else ()
+    lineage = _lineage(observation)
+    if lineage is not None and lineage not in known_lineages:
+        unseen = (*unseen, Why.NEW_CREDENTIAL)
+    # Below medium the opening is silent, unless the account has never seen the address or the credential.
     return (Why.OPENED, *news, *unseen) if is_urgent or unseen else ()
 
 
-def _why(incident: Incident, observation: Observation) -> tuple[Why, ...]:
+def _why(incident: Incident, observation: Observation, known_lineages: tuple[str, ...]) -> tuple[tuple[Why, ...], bool]:
+    """Return why a record of an open incident is told, and whether something new in it found a full set."""
     actor = observation.record.actor
     severity = observation.severity or Severity.INFO
     if actor.kind is ActorKind.AWS_SERVICE and severity.rank < Severity.MEDIUM.rank and not observation.event_id_reused:
-        return ()
+        return (), False
     why = list(_always(observation))
+    told: tuple[str, ...] = getattr(incident, _novelty_set(observation))
     checks: list[tuple[Why, tuple[str, ...], str | None]] = [
-        (Why.NEW_DETECTION, incident.novelties, key) for key in _novelty_keys(observation)
+        (Why.NEW_DETECTION, told, key) for key in _novelty_keys(observation)
     ]
-    if _is_failed_sign_in(observation):
-        checks.append((Why.NEW_SOURCE, incident.failed_sources, _source_key(observation)))
-    else:
+    if _is_root_use(observation):
         checks.append((Why.NEW_SOURCE, incident.sources, _source_key(observation)))
-        checks.append((Why.NEW_CREDENTIAL, incident.lineages, _lineage_key(incident, observation)))
+        checks.append((Why.NEW_CREDENTIAL, (*incident.lineages, *known_lineages), _lineage_key(incident, observation)))
         # The first client of all is no news beside the sign-in or address that it came with.
         checks.append((Why.NEW_CLIENT, incident.clients, _client_key(observation) if incident.clients else None))
+    else:
+        checks.append((Why.NEW_SOURCE, incident.failed_sources, _source_key(observation)))
     overflows = False
     for reason, known, key in checks:
         if key is None or key in known or reason in why:
             continue
-        if len(known) >= LARGEST_SET:
+        if len(known) >= LARGEST_SET + MOST_LINEAGES * (reason is Why.NEW_CREDENTIAL):
             overflows = True
         else:
             why.append(reason)
@@ -435,7 +483,7 @@ def _why(incident: Incident, observation: Observation) -> tuple[Why, ...]:
         last = incident.full_set_at
         if last is None or abs(observation.time - last) >= FULL_SET_EVERY:
             why.append(Why.FULL_SET)
-    return tuple(why)
+    return tuple(why), overflows and not why
 
 
 def _always(observation: Observation) -> list[Why]:
@@ -444,7 +492,7 @@ def _always(observation: Observation) -> list[Why]:
     if observation.event_id_reused:
         why.append(Why.NEW_DETECTION)  # CloudTrail never does that: somebody made one of the two records
     if not _failed(observation):
-        if detections & _SIGN_INS:
+        if detections & _SIGN_INS and observation.record.outcome is Outcome.SUCCESS:
             why.append(Why.SIGNED_IN)
         if any(detection.id == "root.password_recovery_completed" for detection in detections):
             why.append(Why.RECOVERED)
@@ -465,6 +513,18 @@ def _novelty_keys(observation: Observation) -> list[str]:
     return keys
 
 
+def _novelty_set(observation: Observation) -> str:
+    """Return the name of the incident's set in which what the record shows has to be new."""
+    if _failed(observation):
+        return "failed_novelties"
+    return "novelties" if observation.record.actor.by_root else "other_novelties"
+
+
+def _is_root_use(observation: Observation) -> bool:
+    """Return whether root's credentials were used: not a failed sign-in, and not somebody else's act."""
+    return observation.record.actor.by_root and not _is_failed_sign_in(observation)
+
+
 def _source_key(observation: Observation) -> str | None:
     return observation.source.key[:LONGEST_ENTRY] if observation.source.kind not in _NO_PLACE else None
 
@@ -472,14 +532,23 @@ def _source_key(observation: Observation) -> str | None:
 _NO_PLACE: Final = frozenset({SourceKind.AWS_INTERNAL, SourceKind.AWS_SERVICE, SourceKind.ABSENT})
 
 
-def _lineage_key(incident: Incident, observation: Observation) -> str | None:
+def _lineage(observation: Observation) -> str | None:
+    """Return the credential lineage of root's own act as a short hash; None for others, services and sign-ins."""
     actor = observation.record.actor
-    if not actor.by_root or actor.lineage is None:
-        return None
-    created = _session_time(actor.session_created)
-    if created is not None and any(abs(created - moment) <= SESSION_BEGINS_WITHIN for moment in incident.sign_ins):
+    if not actor.by_root or actor.kind is ActorKind.AWS_SERVICE or actor.lineage is None:
         return None
     return _digest(actor.lineage)
+
+
+def _lineage_key(incident: Incident, observation: Observation) -> str | None:
+    """Return the lineage, or None where a sign-in of this incident, which was told, began the session."""
+    actor = observation.record.actor
+    # A long-lived key is no sign-in's own, whatever date stands beside it.
+    is_key = (actor.lineage or "").startswith("key:")
+    created = None if is_key else _session_time(actor.session_created)
+    if created is not None and any(abs(created - moment) <= SESSION_BEGINS_WITHIN for moment in incident.sign_ins):
+        return None
+    return _lineage(observation)
 
 
 def _session_time(text: str | None) -> datetime | None:
@@ -512,8 +581,9 @@ def _alert_severity(observation: Observation) -> Severity:
 
 def _add(incident: Incident, observation: Observation, now: datetime) -> Incident:
     record = observation.record
-    failed_sign_in = _is_failed_sign_in(observation)
+    root_use = _is_root_use(observation)
     source, client = _source_key(observation), _client_key(observation)
+    told, novelties = _novelty_set(observation), _novelty_keys(observation)
     severity = observation.severity or Severity.INFO
     detections = dict(incident.detections)
     for finding in observation.findings:
@@ -536,13 +606,15 @@ def _add(incident: Incident, observation: Observation, now: datetime) -> Inciden
         acts=MappingProxyType(acts),
         reads=incident.reads + (1 if record.read_only else 0),
         regions=_with(incident.regions, record.region[:LONGEST_ENTRY] if record.region else None),
-        sources=incident.sources if failed_sign_in else _with(incident.sources, source),
-        failed_sources=_with(incident.failed_sources, source) if failed_sign_in else incident.failed_sources,
-        lineages=incident.lineages if failed_sign_in else _with(incident.lineages, _lineage_key(incident, observation)),
-        clients=incident.clients if failed_sign_in else _with(incident.clients, client),
-        novelties=_with_all(incident.novelties, _novelty_keys(observation)),
+        sources=_with(incident.sources, source) if root_use else incident.sources,
+        failed_sources=incident.failed_sources if root_use else _with(incident.failed_sources, source),
+        lineages=_with(incident.lineages, _lineage_key(incident, observation)) if root_use else incident.lineages,
+        clients=_with(incident.clients, client) if root_use else incident.clients,
         sign_ins=_moments(incident.sign_ins, observation) if _is_successful_sign_in(observation) else incident.sign_ins,
-        failures=_moments(incident.failures, observation) if failed_sign_in else incident.failures,
+        failures=_moments(incident.failures, observation) if _is_failed_sign_in(observation) else incident.failures,
+        novelties=_with_all(incident.novelties, novelties if told == "novelties" else []),
+        other_novelties=_with_all(incident.other_novelties, novelties if told == "other_novelties" else []),
+        failed_novelties=_with_all(incident.failed_novelties, novelties if told == "failed_novelties" else []),
     )
 
 
@@ -560,8 +632,15 @@ def _moments(known: tuple[datetime, ...], observation: Observation) -> tuple[dat
     return (*known, observation.time)[-50:]
 
 
+def _lineages_after(state: AccountState, observation: Observation) -> tuple[str, ...]:
+    lineage = _lineage(observation)
+    if lineage is None or not _is_admitted(observation):
+        return state.lineages
+    return (*(each for each in state.lineages if each != lineage), lineage)[-MOST_LINEAGES:]
+
+
 def _sources_after(state: AccountState, observation: Observation) -> Mapping[str, SourceSeen]:
-    if not _is_address(observation):
+    if not _is_address(observation) or not _is_admitted(observation):
         return state.sources
     key, time = observation.source.key, observation.time
     seen = state.sources.get(key)

@@ -31,6 +31,9 @@ MOST_PATHS: Final = 64
 
 REDACTED: Final = "[redacted]"
 
+NOT_FROM_CLOUDTRAIL: Final = "the envelope's source does not begin with aws."
+"""The problem of a record that anybody may have put on the bus."""
+
 _RECORD_FIELDS: Final = ("eventName", "eventSource", "userIdentity", "eventType")
 """A mapping with none of these is not a record at all."""
 
@@ -111,13 +114,17 @@ class Mfa:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """EventBridge's wrapping of a record. Only AWS itself can send a `source` that begins with `aws.`."""
+    """EventBridge's wrapping of a record. Only AWS itself can send a `source` that begins with `aws.`.
+
+    `admitted` is true for these and for the one source that the deployment admits for replay.
+    """
 
     source: str | None
     account: str | None
     region: str | None
     event_id: str | None
     time: datetime | None
+    admitted: bool
 
     @property
     def from_cloudtrail(self) -> bool:
@@ -245,14 +252,17 @@ def read_envelope(document: object, *, replay_source: str = "") -> Record:
         raise UnreadableRecordError(message)
     problems: list[str] = []
     time = _time(document, "time", problems, path="envelope time")
+    source = _text(document, "source", problems, path="envelope source")
     envelope = Envelope(
-        source=_text(document, "source", problems, path="envelope source"),
+        source=source,
         account=_text(document, "account", problems, path="envelope account"),
         region=_text(document, "region", problems, path="envelope region"),
         event_id=_text(document, "id", problems, path="envelope id"),
         time=time,
+        admitted=source is not None
+        and (source.startswith("aws.") or (replay_source != "" and source == replay_source)),
     )
-    return _read(detail, envelope, problems, replay_source=replay_source)
+    return _read(detail, envelope, problems)
 
 
 def read_document(document: object) -> Record:
@@ -270,9 +280,7 @@ def read_document(document: object) -> Record:
     return _read(document, None, [])
 
 
-def _read(
-    detail: Mapping[str, object], envelope: Envelope | None, problems: list[str], *, replay_source: str = ""
-) -> Record:
+def _read(detail: Mapping[str, object], envelope: Envelope | None, problems: list[str]) -> Record:
     if not any(name in detail for name in _RECORD_FIELDS):
         message = f"It is not a CloudTrail record: it has none of {', '.join(_RECORD_FIELDS)}."
         raise UnreadableRecordError(message)
@@ -299,7 +307,7 @@ def _read(
         envelope=envelope,
         event_id=_text(body, "eventID", problems),
         event_time=event_time,
-        account_id=_account(body, actor, envelope, problems, replay_source),
+        account_id=_account(body, actor, envelope, problems),
         region=_text(body, "awsRegion", problems) or (envelope.region if envelope else None),
         event_source=_text(body, "eventSource", problems),
         event_name=event_name,
@@ -479,14 +487,14 @@ def _outcome(  # noqa: PLR0911 - a decision table, read from top to bottom
     error_code: str | None,
 ) -> Outcome:
     event_name, event_type = _name(body, "eventName"), _name(body, "eventType")
+    is_sign_in = event_type.casefold() == "awsconsolesignin" or event_name == "ConsoleLogin"
+    result = response.get(event_name)
+    if is_sign_in and isinstance(result, str) and result.casefold() in _SIGN_IN_RESULTS:
+        return _SIGN_IN_RESULTS[result.casefold()]  # what a sign-in states of itself, whatever stands beside it
     if error_code:
         return Outcome.DENIED if _DENIED.fullmatch(error_code) else Outcome.ERROR
     if body.get("errorCode") not in (None, ""):
         return Outcome.ERROR  # an error code of another type than text is still an error
-    is_sign_in = event_type.casefold() == "awsconsolesignin" or event_name == "ConsoleLogin"
-    result = response.get(event_name)
-    if isinstance(result, str) and result.casefold() in _SIGN_IN_RESULTS:
-        return _SIGN_IN_RESULTS[result.casefold()]
     if body.get("errorMessage") not in (None, ""):
         # A failed sign-in has an errorMessage and no errorCode: "Failed authentication".
         return Outcome.FAILURE if is_sign_in else Outcome.ERROR
@@ -537,18 +545,16 @@ _HARDWARE_SERIAL: Final = re.compile(r"[A-Za-z]{0,8}[0-9]{6,20}")
 # --- which account -------------------------------------------------------------------------------------------------
 
 
-def _account(
-    body: Mapping[str, object], actor: Actor, envelope: Envelope | None, problems: list[str], replay_source: str
-) -> str | None:
+def _account(body: Mapping[str, object], actor: Actor, envelope: Envelope | None, problems: list[str]) -> str | None:
     stated = _account_number(body, "recipientAccountId", problems) or actor.account_id
     if envelope is None:
         return stated
     from_envelope = envelope.account if _ACCOUNT.fullmatch(envelope.account or "") else None
     if not envelope.from_cloudtrail:
-        problems.append("the envelope's source does not begin with aws.")
+        problems.append(NOT_FROM_CLOUDTRAIL)
         if from_envelope and stated and stated != from_envelope:
             problems.append("the envelope's account is another than the record's")
-            if not replay_source or envelope.source != replay_source:
+            if not envelope.admitted:
                 return from_envelope  # anybody may have written the record; only the envelope's account is certain
     return stated or from_envelope
 
@@ -593,10 +599,10 @@ def _addendum(body: Mapping[str, object], problems: list[str]) -> str | None:
 # --- redaction -----------------------------------------------------------------------------------------------------
 
 _SECRET_NAMES: Final = frozenset({
-    "accesstoken", "authenticationcode1", "authenticationcode2", "authorizationcode", "base32stringseed",
-    "clientsecret", "codeverifier", "idtoken", "keymaterial", "plaintextkey", "qrcodepng", "refreshtoken",
-    "samlassertion", "secretaccesskey", "secretbinary", "secretstring", "signintoken", "webidentitytoken",
-    "xamzsignature",
+    "accesstoken", "apikey", "authenticationcode1", "authenticationcode2", "authorizationcode", "authorizationtoken",
+    "authtoken", "base32stringseed", "bearertoken", "clientsecret", "codeverifier", "idtoken", "keymaterial",
+    "passworddata", "plaintextkey", "qrcodepng", "refreshtoken", "samlassertion", "secretaccesskey", "secretbinary",
+    "secretstring", "signintoken", "token", "tokencode", "webidentitytoken", "xamzsignature",
 })  # fmt: skip
 _SECRET_ENDINGS: Final = ("password", "passwd", "privatekey", "secretaccesskey", "securitytoken", "sessiontoken")
 _SIGN_IN_URLS: Final = frozenset({"loginto", "redirectto", "redirecturi", "switchfrom", "returnurl"})
@@ -648,13 +654,15 @@ class _Redaction:
             self.problems.append(f"more than {MOST_PATHS} values were taken out; the paths of the first are listed")
 
     def text(self, plain_name: str, value: str, path: str, level: int) -> str:
-        start = value.lstrip()[:8].casefold()
-        if start.startswith(("http://", "https://")):
-            address, mark, query = _split_query(value)
-            if mark and (plain_name in _SIGN_IN_URLS or any(word in query.casefold() for word in _SECRET_IN_URL)):
+        if plain_name == "code" and len(value) >= SHORTEST_OAUTH_CODE:
+            self.took_out(path)
+            return REDACTED
+        if "://" in value:
+            cleaned = _ADDRESS.sub(lambda found: _without_query(found.group(), plain_name), value)
+            if cleaned != value:
                 self.took_out(path)
-                return f"{address}{mark}{REDACTED}"
-        elif start.startswith(("{", "[")) and any(word in value.casefold() for word in _SECRET_WORDS):
+            value = cleaned
+        if value.lstrip()[:1] in ("{", "[") and any(word in value.casefold() for word in _SECRET_WORDS):
             return self.document(value, path, level)
         return value
 
@@ -680,6 +688,20 @@ def _step(name: object) -> str:
 
 
 _SECRET_WORDS: Final = ("password", "passwd", "secret", "token", "private", "signature", "keymaterial")
+
+
+_ADDRESS: Final = re.compile(r"https?://[^\s\"'<>\\]{1,8192}", re.IGNORECASE)
+"""A web address, wherever it stands in a text."""
+
+SHORTEST_OAUTH_CODE: Final = 16
+"""Characters from which a field called `code` is taken for an OAuth authorization code and not for an error's code."""
+
+
+def _without_query(address: str, plain_name: str) -> str:
+    before, mark, query = _split_query(address)
+    if mark and (plain_name in _SIGN_IN_URLS or any(word in query.casefold() for word in _SECRET_IN_URL)):
+        return f"{before}{mark}{REDACTED}"
+    return address
 
 
 def _split_query(address: str) -> tuple[str, str, str]:

@@ -70,6 +70,7 @@ class NotifySnsSettings:
     """What `functions/notify_sns` needs."""
 
     table_name: str
+    dead_letter_queue_url: str
     alert_topic_arn: str
     runbook_url: str
 
@@ -83,6 +84,7 @@ class NotifySnsSettings:
         """
         return cls(
             table_name=_required(values, "TABLE_NAME"),
+            dead_letter_queue_url=_required(values, "DEAD_LETTER_QUEUE_URL"),
             alert_topic_arn=_required(values, "ALERT_TOPIC_ARN"),
             runbook_url=values.get("RUNBOOK_URL", "").strip(),
         )
@@ -93,6 +95,7 @@ class NotifySlackSettings:
     """What `functions/notify_slack` needs. The webhook's address is a secret and never part of the environment."""
 
     table_name: str
+    dead_letter_queue_url: str
     slack_secret_id: str
     slack_origin: str
     runbook_url: str
@@ -120,6 +123,7 @@ class NotifySlackSettings:
             raise SettingsError(message)
         return cls(
             table_name=_required(values, "TABLE_NAME"),
+            dead_letter_queue_url=_required(values, "DEAD_LETTER_QUEUE_URL"),
             slack_secret_id=_required(values, "SLACK_SECRET_ID"),
             slack_origin=f"{parts.scheme}://{parts.netloc}",
             runbook_url=values.get("RUNBOOK_URL", "").strip(),

@@ -3,6 +3,8 @@
 The only place that makes clients: one boto3 session, and only the clients that the function needs.
 """
 
+import json
+import logging
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -33,6 +35,8 @@ _CONFIG: Final = Config(connect_timeout=3, read_timeout=8, retries={"mode": "sta
 _SECONDS_PER_PUBLISH: Final = 0.2
 """At most five messages a second: over ten, SNS suspends e-mail subscriptions.
 https://docs.aws.amazon.com/sns/latest/dg/sns-email-notifications.html"""
+_LONGEST_WAIT: Final = 10.0
+"""Seconds that the Slack notifier waits where Slack asks it to; it has 60 for a batch of five."""
 _SECRET_SECONDS: Final = 60
 """How long a container believes Slack's secret, so that a new webhook counts within a minute."""
 
@@ -83,25 +87,35 @@ def intake() -> Intake:
         now=_now,
         pause=_jitter,
     )
-    queue = _session().client("sqs", config=_CONFIG)
-    return Intake(recorder, _rejecter(queue, settings.dead_letter_queue_url), settings.replay_source)
+    leave = _dead_letters(settings.dead_letter_queue_url)
 
-
-def _rejecter(queue: "SQSClient", url: str) -> Callable[[Message, str], None]:
     def reject(message: Message, reason: str) -> None:
         """Put an unreadable message on the dead-letter queue, as it came, with its reason."""
+        # SQS takes no empty text; an empty message says so instead.
+        leave(message.body or "(empty)", reason, message.id)
+
+    return Intake(recorder, reject, settings.replay_source)
+
+
+def _dead_letters(url: str) -> Callable[[str, str, str], None]:
+    """Return what leaves a message on a dead-letter queue: its body, the reason and the id of what it is about."""
+
+    @cache
+    def queue() -> "SQSClient":
+        return _session().client("sqs", config=_CONFIG)  # made only when something goes wrong
+
+    def leave(body: str, reason: str, subject_id: str) -> None:
         attributes: dict[str, Any] = {
             "reason": {"DataType": "String", "StringValue": reason},
-            "message_id": {"DataType": "String", "StringValue": message.id or "not stated"},
+            "message_id": {"DataType": "String", "StringValue": subject_id or "not stated"},
         }
         try:
-            # SQS takes no empty text; an empty message says so instead.
-            queue.send_message(QueueUrl=url, MessageBody=message.body or "(empty)", MessageAttributes=attributes)
+            queue().send_message(QueueUrl=url, MessageBody=body, MessageAttributes=attributes)
         except (ClientError, BotoCoreError) as error:
-            text = f"The dead-letter queue did not take an unreadable message ({type(error).__name__})."
+            text = f"The dead-letter queue did not take a message ({type(error).__name__})."
             raise DeliveryFailedError(text) from error
 
-    return reject
+    return leave
 
 
 # --- notifiers -----------------------------------------------------------------------------------------------------
@@ -109,10 +123,14 @@ def _rejecter(queue: "SQSClient", url: str) -> Callable[[Message, str], None]:
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """Delivers what the table's stream names, on one channel."""
+    """Delivers what the table's stream names, on one channel.
+
+    `leave` puts what no repetition can help on the dead-letter queue, so that it does not hold up the alerts behind it.
+    """
 
     store: AuditStore
     send: Sender
+    leave: Callable[[str, str, str], None]
 
     def deliver(self, record: Mapping[str, Any]) -> DeliveryState:
         """Deliver the alert whose ledger the stream record is about.
@@ -120,17 +138,24 @@ class Notifier:
         Args:
             record: one entry of a DynamoDB stream event; Powertools Batch hands it over under this name.
 
+        Returns:
+            What the ledger says afterwards; `failed` where the channel refused it for good and a dead letter says so.
+
         Raises:
-            DeliveryError, StoreError: see `rootwatch.delivery.deliver`.
+            DeliveryFailedError, StoreError: not delivered this time; the stream has to try again.
 
         """
         try:
             keys = record["dynamodb"]["Keys"]
             key = Key(keys["pk"]["S"], keys["sk"]["S"])
-        except (KeyError, TypeError) as error:
-            message = "A stream record names no item."
-            raise DamagedItemError(message) from error
-        return deliver(self.store, key, self.send, _now)
+        except (KeyError, TypeError):
+            self.leave("{}", "A stream record names no item.", "not stated")
+            return DeliveryState.FAILED
+        try:
+            return deliver(self.store, key, self.send, _now)
+        except (DeliveryRefusedError, DamagedItemError) as error:
+            self.leave(json.dumps({"pk": key.pk, "sk": key.sk}), str(error), f"{key.pk} {key.sk}")
+            return DeliveryState.FAILED
 
 
 @cache
@@ -151,7 +176,7 @@ def sns_notifier() -> Notifier:
         pace.wait()
         return Sent(sns.publish(client, sns.publish_arguments(alert, settings.alert_topic_arn, settings.runbook_url)))
 
-    return Notifier(_store(settings.table_name), send)
+    return Notifier(_store(settings.table_name), send, _dead_letters(settings.dead_letter_queue_url))
 
 
 @cache
@@ -168,6 +193,8 @@ def slack_notifier() -> Notifier:
     from rootwatch.channels import slack  # noqa: PLC0415
 
     settings = NotifySlackSettings.from_environment(environment())
+    for name in ("botocore", "urllib3"):
+        logging.getLogger(name).setLevel(logging.INFO)  # their DEBUG lines hold the secret and the webhook's path
     secrets = SecretsProvider(boto3_client=_session().client("secretsmanager", config=_CONFIG))
     session = requests.Session()
     session.trust_env = False  # no proxy and no .netrc of the environment may see the webhook's address
@@ -176,9 +203,16 @@ def slack_notifier() -> Notifier:
         address = slack.webhook_address(_slack_secret(secrets, settings.slack_secret_id), settings.slack_origin)
         if address is None:
             return Unconfigured("Slack's secret holds no webhook_url yet")
-        return Sent(slack.post(session, address, slack.payload(alert, settings.runbook_url)))
+        message = slack.payload(alert, settings.runbook_url)
+        try:
+            return Sent(slack.post(session, address, message))
+        except DeliveryFailedError as error:
+            if error.retry_after is None or error.retry_after > _LONGEST_WAIT:
+                raise
+            time.sleep(error.retry_after)  # Slack said how long; the stream would come back at its own pace
+            return Sent(slack.post(session, address, message))
 
-    return Notifier(_store(settings.table_name), send)
+    return Notifier(_store(settings.table_name), send, _dead_letters(settings.dead_letter_queue_url))
 
 
 def _slack_secret(secrets: Any, name: str) -> object:  # noqa: ANN401 - SecretsProvider, imported only where it is used

@@ -33,14 +33,17 @@ SCHEMA_VERSION: Final = 1
 COMPRESS_FROM: Final = 4096
 """Characters from which a record is stored compressed."""
 
-_PLAIN_KEY_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_PLAIN_KEY_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}|~[0-9a-f]{32}")
 
 
 # --- keys ----------------------------------------------------------------------------------------------------------
 
 
 def key_part(text: str | None) -> str:
-    """Return text of a record as a part of a key: itself if it is plain, else a hash of it, `unknown` for nothing."""
+    """Return text of a record as a part of a key: itself if it is plain, else a hash of it, `unknown` for nothing.
+
+    What it returned once it returns again unchanged.
+    """
     if not text:
         return "unknown"
     if _PLAIN_KEY_PART.fullmatch(text):
@@ -192,18 +195,20 @@ def head_item(state: AccountState, updated_at: datetime) -> Item:
         "sequence": state.sequence,
         "chain": state.chain,
         "open_incidents": [incident.id for incident in state.incidents],
+        "lineages": list(state.lineages),
         "updated_at": moment_text(updated_at),
     }
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the head says: version and chain of the account, and which incidents are open."""
+    """What the head says: version and chain of the account, which incidents are open, which credentials were used."""
 
     version: int
     sequence: int
     chain: str
     open_incidents: tuple[str, ...]
+    lineages: tuple[str, ...]
 
 
 def head_of(item: Item | None) -> Head:
@@ -214,11 +219,15 @@ def head_of(item: Item | None) -> Head:
 
     """
     if item is None:
-        return Head(0, 0, GENESIS, ())
+        return Head(0, 0, GENESIS, (), ())
     return _reading(
         "the account's head",
         lambda: Head(
-            _int(item, "version"), _int(item, "sequence"), _text(item, "chain"), _texts(item, "open_incidents")
+            _int(item, "version"),
+            _int(item, "sequence"),
+            _text(item, "chain"),
+            _texts(item, "open_incidents"),
+            _texts(item, "lineages"),
         ),
     )
 
@@ -253,6 +262,9 @@ def incident_item(incident: Incident) -> Item:
         "clients": list(incident.clients),
         "failed_sources": [_clean(source) for source in incident.failed_sources],
         "novelties": list(incident.novelties),
+        "other_novelties": list(incident.other_novelties),
+        "failed_novelties": list(incident.failed_novelties),
+        "overflowed": incident.overflowed,
         "sign_ins": [moment_text(moment) for moment in incident.sign_ins],
         "failures": [moment_text(moment) for moment in incident.failures],
         "full_set_at": moment_text(incident.full_set_at) if incident.full_set_at else None,
@@ -295,6 +307,9 @@ def incident_of(item: Item) -> Incident:
             clients=_texts(item, "clients"),
             failed_sources=_texts(item, "failed_sources"),
             novelties=_texts(item, "novelties"),
+            other_novelties=_texts(item, "other_novelties"),
+            failed_novelties=_texts(item, "failed_novelties"),
+            overflowed=_int(item, "overflowed"),
             sign_ins=tuple(map(_parsed_moment, _texts(item, "sign_ins"))),
             failures=tuple(map(_parsed_moment, _texts(item, "failures"))),
             full_set_at=None if item["full_set_at"] is None else _moment(item, "full_set_at"),

@@ -34,7 +34,8 @@ class MemoryTable:
                 raise StoreConflictError(message)
             if put.expects is not None:
                 attribute, value = put.expects
-                if (None if before is None else before.get(attribute)) != value:
+                there = before is not None and attribute in before
+                if there == (value is None) or (before is not None and before.get(attribute) != value):
                     message = "An item has been changed meanwhile."
                     raise StoreConflictError(message)
         for put in puts:

@@ -102,6 +102,7 @@ class AuditStore:
             version=head.version,
             sequence=head.sequence,
             chain=head.chain,
+            lineages=head.lineages,
             incidents=tuple(incident_of(item) for item in incident_items if item is not None),
             sources=MappingProxyType(
                 {
@@ -208,7 +209,7 @@ class AuditStore:
                 sk = key_of(item).sk
                 faults += _faults_of_event(sk, item)
                 sequence = item.get("sequence")
-                if not isinstance(sequence, int) or sequence < 1 or sequence in links:
+                if type(sequence) is not int or sequence < 1 or sequence in links:
                     faults.append(f"{sk}: its sequence number is missing or taken")
                     continue
                 links[sequence] = {"sk": sk, "sha256": item.get("sha256"), "chain": item.get("chain")}

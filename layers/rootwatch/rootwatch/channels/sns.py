@@ -29,7 +29,8 @@ def publish_arguments(alert: Alert, topic_arn: str, runbook_url: str = "") -> "P
     E-mail and SMS get text; queues, functions and HTTPS endpoints get the alert as JSON, and so does `default`'s
     reader through the attributes severity, account_id, detections and kind, which filter policies can use.
     """
-    text, document = email_text(alert, runbook_url), json.dumps(alert_document(alert), ensure_ascii=True)
+    # UTF-8 and not \u escapes: escaped twice and repeated per protocol, they could fill SNS's 256 KB.
+    text, document = email_text(alert, runbook_url), json.dumps(alert_document(alert), ensure_ascii=False)
     message = {
         "default": text,
         "email": text,
@@ -44,7 +45,7 @@ def publish_arguments(alert: Alert, topic_arn: str, runbook_url: str = "") -> "P
     return {
         "TopicArn": topic_arn,
         "Subject": subject(alert),
-        "Message": json.dumps(message, ensure_ascii=True),
+        "Message": json.dumps(message, ensure_ascii=False),
         "MessageStructure": "json",
         "MessageAttributes": {
             "severity": {"DataType": "String", "StringValue": str(alert.severity)},

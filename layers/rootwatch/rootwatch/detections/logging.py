@@ -1,14 +1,16 @@
 """Somebody makes AWS's own records stop, or changes what they hold."""
 
+import re
+
 from rootwatch.detections.detection import AUDIT_TRAIL_PROTECTED, Detection, OwnResources, Severity, Stage
-from rootwatch.record import Record
+from rootwatch.record import LONGEST_NAME, Record
 
 # The root rule's pattern in template.yaml names the same events, since it delivers them of any principal.
 _STOPS = frozenset({
     ("cloudtrail", "StopLogging"), ("cloudtrail", "DeleteTrail"), ("cloudtrail", "DeleteEventDataStore"),
     ("cloudtrail", "StopEventDataStoreIngestion"), ("config", "StopConfigurationRecorder"),
     ("config", "DeleteConfigurationRecorder"), ("config", "DeleteDeliveryChannel"), ("guardduty", "DeleteDetector"),
-    ("securityhub", "DisableSecurityHub"), ("ec2", "DeleteFlowLogs"),
+    ("guardduty", "StopMonitoringMembers"), ("securityhub", "DisableSecurityHub"), ("ec2", "DeleteFlowLogs"),
 })  # fmt: skip
 _CHANGES = frozenset({
     ("cloudtrail", "UpdateTrail"), ("cloudtrail", "PutEventSelectors"), ("cloudtrail", "PutInsightSelectors"),
@@ -19,8 +21,29 @@ _STOP_NAMES = frozenset(name for _, name in _STOPS)
 _CHANGE_NAMES = frozenset(name for _, name in _CHANGES)
 
 
+_LOG_BUCKET = re.compile(
+    r"cloudtrail|config-bucket|aws-?logs|(?:access|audit|flow|log|vpc)-?logs?|guardduty", re.IGNORECASE
+)
+"""Names that buckets with logs go by; S3 itself does not say what a bucket is for."""
+_BUCKET_STOPS = frozenset({"DeleteBucket", "PutBucketLifecycle", "PutBucketLifecycleConfiguration"})
+_BUCKET_CHANGES = frozenset({"PutBucketPolicy", "DeleteBucketPolicy", "PutBucketVersioning", "PutBucketLogging"})
+
+
+def _log_bucket_tampered(record: Record) -> Severity | None:
+    bucket = record.request.get("bucketName")
+    if record.service != "s3" or not record.actor.by_root or not isinstance(bucket, str):
+        return None
+    if not _LOG_BUCKET.search(bucket[:LONGEST_NAME]):
+        return None
+    if record.event_name in _BUCKET_STOPS:
+        return Severity.CRITICAL
+    return Severity.HIGH if record.event_name in _BUCKET_CHANGES else None
+
+
 def _logging_tampered(record: Record, _own: OwnResources) -> Severity | None:
     name, service, by_root = record.event_name or "", record.service, record.actor.by_root
+    if severity := _log_bucket_tampered(record):
+        return severity
     if (service, name) in _STOPS or (not service and name in _STOP_NAMES):
         return Severity.CRITICAL if by_root else Severity.HIGH
     if (service, name) in _CHANGES or (not service and name in _CHANGE_NAMES):

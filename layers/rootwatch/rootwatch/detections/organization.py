@@ -1,5 +1,6 @@
 """The account itself, its organization, and centralised root access."""
 
+import re
 from collections.abc import Mapping
 
 from rootwatch.detections.detection import MONITORED_ROOT_USE, Detection, OwnResources, Severity, Stage, named
@@ -14,19 +15,22 @@ _TASK_SEVERITIES = {
 }
 """AWS's task policies; a task that is not among them is critical.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/id_root-user-privileged-task.html"""
+_AWS_TASK = re.compile(r"arn:aws[a-z-]{0,20}:iam::aws:policy/root-task/([A-Za-z0-9]{1,64})")
+"""Only AWS can own such a policy; one of somebody's own that is called like a task is an unknown task."""
 
 
 def task_policy(record: Record) -> str | None:
-    """Return the name of the AssumeRoot call's task policy, or None where the record does not state it."""
+    """Return the ARN of the AssumeRoot call's task policy as stated, or None where the record does not state it."""
     stated = record.request.get("taskPolicyArn")
     arn = stated.get("arn") if isinstance(stated, Mapping) else stated
-    return arn.rpartition("/")[2] if isinstance(arn, str) and arn else None
+    return arn if isinstance(arn, str) and arn else None
 
 
 def _assumed(record: Record, _own: OwnResources) -> Severity | None:
     if not named(record, "AssumeRoot", service="sts"):
         return None
-    return _TASK_SEVERITIES.get(task_policy(record) or "", Severity.CRITICAL)
+    task = _AWS_TASK.fullmatch(task_policy(record) or "")
+    return _TASK_SEVERITIES.get(task.group(1), Severity.CRITICAL) if task else Severity.CRITICAL
 
 
 def _account_closed(record: Record, _own: OwnResources) -> Severity | None:

@@ -45,7 +45,7 @@ def _names(record: Record) -> Iterator[str]:
 def _is_ours(name: str, own: OwnResources) -> bool:
     # A name counts at its beginning or behind a separator: "rootwatch-detect", "…:function:rootwatch-detect",
     # "https://sqs…/rootwatch-intake", "alias/rootwatch"; "my-rootwatch-x" is somebody else's.
-    if own.key_id and name == f"key/{own.key_id}":
+    if own.key_id and (name == f"key/{own.key_id}" or name.endswith(f":key/{own.key_id}")):
         return True
     last = name.rpartition("/")[2].rpartition(":")[2]
     if own.stack_name in {name, last} or f":stack/{own.stack_name}/" in name:

@@ -8,20 +8,24 @@ from rootwatch.record import Outcome, Record
 
 
 def _console_login(record: Record, _own: OwnResources) -> Severity | None:
-    if not _is_console_login(record) or record.outcome is Outcome.FAILURE or record.mfa.used is False:
+    if not _is_console_login(record) or record.outcome in _FAILED or record.mfa.used is False:
         return None
     return Severity.HIGH
 
 
 def _console_login_without_mfa(record: Record, _own: OwnResources) -> Severity | None:
     # Only what the record states counts: MFA "not stated" stays console_login.
-    if not _is_console_login(record) or record.outcome is Outcome.FAILURE or record.mfa.used is not False:
+    if not _is_console_login(record) or record.outcome in _FAILED or record.mfa.used is not False:
         return None
     return Severity.CRITICAL
 
 
 def _console_login_failed(record: Record, _own: OwnResources) -> Severity | None:
-    return Severity.MEDIUM if _is_console_login(record) and record.outcome is Outcome.FAILURE else None
+    return Severity.MEDIUM if _is_console_login(record) and record.outcome in _FAILED else None
+
+
+_FAILED = frozenset({Outcome.FAILURE, Outcome.DENIED, Outcome.ERROR})
+"""A sign-in whose result is not stated counts as a sign-in: better told once too often."""
 
 
 def _is_console_login(record: Record) -> bool:

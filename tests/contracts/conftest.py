@@ -1,0 +1,73 @@
+"""The two tables that have one contract: in memory, and in DynamoDB on moto, which needs no network either."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from hypothesis import settings
+from moto import mock_aws
+
+from rootwatch.audit.dynamodb import DynamoTable
+from rootwatch.audit.memory import MemoryTable
+from rootwatch.audit.table import Table
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+settings.register_profile("contracts", deadline=None, database=None, derandomize=True)
+settings.load_profile("contracts")
+
+TABLE_NAME = "rootwatch-audit"
+
+
+@pytest.fixture(scope="module")
+def _client() -> Iterator["DynamoDBClient"]:
+    """One client for a module, since making one takes longer than a test; AWS is moto, the credentials are none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.delenv("AWS_PROFILE", raising=False)
+        patch.delenv("AWS_SESSION_TOKEN", raising=False)
+        with mock_aws():
+            yield boto3.client("dynamodb")
+
+
+@pytest.fixture
+def dynamodb(_client: "DynamoDBClient") -> Iterator["DynamoDBClient"]:
+    """A client of a DynamoDB that has the audit table, empty."""
+    client = _client
+    client.create_table(
+        TableName=TABLE_NAME,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"}
+            for name in ("pk", "sk", "undelivered_channel", "undelivered_since", "open_account", "opened_at")
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": name,
+                "KeySchema": [
+                    {"AttributeName": hash_key, "KeyType": "HASH"},
+                    {"AttributeName": range_key, "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }
+            for name, hash_key, range_key in (
+                ("undelivered", "undelivered_channel", "undelivered_since"),
+                ("open-incidents", "open_account", "opened_at"),
+            )
+        ],
+    )
+    yield client
+    client.delete_table(TableName=TABLE_NAME)
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def table(request: pytest.FixtureRequest) -> Table:
+    """An empty table, once of each kind."""
+    if request.param == "memory":
+        return MemoryTable()
+    return DynamoTable(request.getfixturevalue("dynamodb"), TABLE_NAME, pause=lambda _seconds: None)

@@ -1,0 +1,49 @@
+"""The client: what a user agent says of itself, in a name that is short and plain whatever it says."""
+
+import time
+
+import pytest
+
+from rootwatch.context.client import ClientKind, classify
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+EDGE = "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Edg/142.0.0.0"
+SAFARI = "Mozilla/5.0 (Macintosh) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.0 Safari/605.1.15"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "name"),
+    [
+        (FIREFOX, ClientKind.BROWSER, "Firefox 145"),
+        (EDGE, ClientKind.BROWSER, "Edge 142"),
+        (SAFARI, ClientKind.BROWSER, "Safari 26"),
+        ("Mozilla/5.0", ClientKind.BROWSER, None),
+        ("[S3Console/0.4, aws-internal/3]", ClientKind.CONSOLE, "AWS console"),
+        ("console.amazonaws.com", ClientKind.CONSOLE, "AWS console"),
+        ("aws-cli/2.31.0 md/awscrt#0.27 ua/2.1", ClientKind.CLI, "AWS CLI 2.31.0"),
+        ("aws-cli/", ClientKind.CLI, "AWS CLI"),
+        ("aws-cli/\u202ehttps://evil.example.com", ClientKind.CLI, "AWS CLI"),
+        ("aws-cli/2.1://evil", ClientKind.CLI, "AWS CLI 2.1"),
+        ("Boto3/1.43.0 md/Botocore#1.43.0", ClientKind.SDK, "Boto3 1.43.0"),
+        ("APN/1.0 HashiCorp/1.0 Terraform/1.9.8", ClientKind.SDK, "APN/1.0 HashiCorp/1.0 Terraform 1.9.8"),
+        ("aws-cli/2 exec-env/CloudShell", ClientKind.CLOUDSHELL, "CloudShell"),
+        ("glue.amazonaws.com", ClientKind.SERVICE, "glue.amazonaws.com"),
+        ("AWS Internal", ClientKind.SERVICE, "AWS Internal"),
+        ("AWS Internal \u202e https://evil.example.com", ClientKind.SERVICE, "AWS Internal"),
+        ("curl/8", ClientKind.UNKNOWN, None),
+        ("", ClientKind.ABSENT, None),
+        ("  ", ClientKind.ABSENT, None),
+        (None, ClientKind.ABSENT, None),
+    ],
+)
+def test_kinds(text: str | None, kind: ClientKind, name: str | None) -> None:
+    """Browsers, the console, the CLI, SDKs and services are told apart, with a name made of plain characters only."""
+    assert (classify(text).kind, classify(text).name) == (kind, name)
+
+
+@pytest.mark.parametrize("text", ["Mozilla/5.0 " * 100_000, "a." * 100_000, "aws-sdk-" * 100_000, "[" * 1_000_000])
+def test_a_long_text_takes_no_time(text: str) -> None:
+    """A user agent made to be slow is classified in a moment."""
+    begun = time.perf_counter()
+    classify(text)
+    assert time.perf_counter() - begun < 0.5

@@ -1,0 +1,213 @@
+"""Delivery: sent once, kept apart by a lease, every attempt in the ledger, and nothing unconfigured called sent."""
+
+import traceback
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from rootwatch.alert import Alert
+from rootwatch.audit.items import Delivery, DeliveryState, delivery_key
+from rootwatch.audit.store import AuditStore
+from rootwatch.audit.table import Key
+from rootwatch.delivery import LEASE, MOST_ATTEMPTS_KEPT, Sender, Sent, Unconfigured, deliver
+from rootwatch.errors import (
+    DamagedItemError,
+    DeliveryError,
+    DeliveryFailedError,
+    DeliveryRefusedError,
+    StoreConflictError,
+)
+from rootwatch.pipeline import detect_messages
+from tests.builders import build_envelope
+from tests.unit.workbench import NOW, CheckedTable, make_message, make_recorder
+
+
+class Channel:
+    """A sender that answers as told, one answer after the other, the last one for ever; keeps what it sent."""
+
+    def __init__(self, *answers: Sent | Unconfigured | Exception) -> None:
+        self.answers = list(answers)
+        self.sent: list[Alert] = []
+
+    def __call__(self, alert: Alert) -> Sent | Unconfigured:
+        """Answer."""
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.sent.append(alert)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Desk:
+    """One alert that is due on Slack, and a clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.table = CheckedTable()
+        self.store = AuditStore(self.table)
+        detect_messages([make_message(build_envelope("console_login"))], make_recorder(self.table))
+        [self.key] = [
+            Key(pk, str(item["sk"]))
+            for pk in self.table._partitions
+            for item in self.table.query(pk, "DELIVERY#slack#")
+        ]  # fmt: skip
+        self.now: datetime = NOW
+
+    def deliver(self, send: Sender) -> DeliveryState:
+        """Deliver at the clock's moment."""
+        return deliver(self.store, self.key, send, lambda: self.now)
+
+    @property
+    def ledger(self) -> Delivery:
+        """The ledger as it stands."""
+        delivery = self.store.delivery(self.key)
+        assert delivery is not None
+        return delivery
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """An alert that is due on Slack."""
+    return Desk()
+
+
+def test_sent_once_and_never_again(desk: Desk) -> None:
+    """What has a receipt is not sent again, however often the stream names it."""
+    channel = Channel(Sent("ok"))
+    for _ in range(3):
+        assert desk.deliver(channel) is DeliveryState.SENT
+    assert len(channel.sent) == 1
+    assert channel.sent[0].headline.startswith("Root signed in")
+    ledger = desk.ledger
+    assert (ledger.state, ledger.receipt, ledger.tries, ledger.lease_until) == (DeliveryState.SENT, "ok", 1, None)
+    assert [attempt.error for attempt in ledger.attempts] == [None]
+
+
+def test_unconfigured_is_never_sent(desk: Desk) -> None:
+    """A channel without a secret leaves the state unconfigured, with the reason, no receipt and no second try."""
+    channel = Channel(Unconfigured("no webhook_url yet"))
+    for _ in range(2):
+        assert desk.deliver(channel) is DeliveryState.UNCONFIGURED
+    assert len(channel.sent) == 1
+    assert (desk.ledger.receipt, desk.ledger.attempts[0].error) == (None, "no webhook_url yet")
+
+
+def test_a_fault_of_ours_is_kept_and_raised_without_its_text(desk: Desk) -> None:
+    """An unforeseen exception of a sender lets the lease go, and only its kind is kept: its text may hold a secret."""
+    faulty = Channel(ZeroDivisionError("never-to-be-seen"))
+    with pytest.raises(DeliveryFailedError, match="ZeroDivisionError") as caught:
+        desk.deliver(faulty)
+    assert "never-to-be-seen" not in "".join(traceback.format_exception(caught.value))
+    assert (desk.ledger.state, desk.ledger.lease_until) == (DeliveryState.FAILED, None)
+    assert "never-to-be-seen" not in str(desk.ledger)
+    assert desk.deliver(Channel(Sent("ok"))) is DeliveryState.SENT
+
+
+@pytest.mark.parametrize("error", [DeliveryFailedError("out of reach"), DeliveryRefusedError("no service")])
+def test_what_the_channel_did_not_take_is_kept_and_raised(desk: Desk, error: DeliveryError) -> None:
+    """A failure or refusal is in the ledger in its own words, is raised, and may be tried again at once."""
+    channel = Channel(error, Sent("ok"))
+    with pytest.raises(type(error), match=str(error)):
+        desk.deliver(channel)
+    assert (desk.ledger.state, desk.ledger.lease_until) == (DeliveryState.FAILED, None)
+    assert [attempt.error for attempt in desk.ledger.attempts] == [str(error)]
+    assert desk.deliver(channel) is DeliveryState.SENT
+    assert desk.ledger.tries == 2
+
+
+def test_the_lease_keeps_two_senders_apart(desk: Desk) -> None:
+    """While one sender is at it, another one fails and says when to come back; the alert goes out once."""
+    second = Channel(Sent("second"))
+    caught: list[DeliveryFailedError] = []
+
+    def first(_alert: Alert) -> Sent:
+        try:
+            desk.deliver(second)
+        except DeliveryFailedError as error:
+            caught.append(error)
+        return Sent("first")
+
+    assert desk.deliver(first) is DeliveryState.SENT
+    assert second.sent == []
+    assert caught[0].retry_after == LEASE.total_seconds()
+    assert desk.ledger.receipt == "first"
+
+
+def test_two_that_read_the_ledger_at_once(desk: Desk) -> None:
+    """Of two senders that both saw the ledger without a lease, only one gets it."""
+
+    class Overtaken(AuditStore):
+        overtaken = False
+
+        def delivery(self, key: Key) -> Delivery | None:
+            found = super().delivery(key)
+            if not self.overtaken:
+                self.overtaken = True
+                assert desk.deliver(Channel(Sent("faster"))) is DeliveryState.SENT
+            return found
+
+    channel = Channel(Sent("slower"))
+    with pytest.raises(DeliveryFailedError, match="Somebody else"):
+        deliver(Overtaken(desk.table), desk.key, channel, lambda: NOW)
+    assert channel.sent == []
+    assert desk.ledger.receipt == "faster"
+
+
+def test_a_lease_outlives_only_a_sender_that_died(desk: Desk) -> None:
+    """A sender that died without a word blocks the alert for a minute, and then it goes out."""
+
+    def dying(_alert: Alert) -> Sent:
+        raise KeyboardInterrupt  # as when Lambda ends the process: nothing of ours runs any more
+
+    with pytest.raises(KeyboardInterrupt):
+        desk.deliver(dying)
+    with pytest.raises(DeliveryFailedError):
+        desk.deliver(Channel(Sent("ok")))
+    desk.now += LEASE
+    assert desk.deliver(Channel(Sent("ok"))) is DeliveryState.SENT
+
+
+def test_the_ledger_keeps_the_last_attempts_and_counts_all(desk: Desk) -> None:
+    """A channel that fails for long has a bounded ledger and a true count."""
+    channel = Channel(DeliveryFailedError("out"))
+    for number in range(MOST_ATTEMPTS_KEPT + 7):
+        desk.now = NOW + timedelta(minutes=number)
+        with pytest.raises(DeliveryFailedError):
+            desk.deliver(channel)
+    assert len(desk.ledger.attempts) == MOST_ATTEMPTS_KEPT
+    assert desk.ledger.tries == MOST_ATTEMPTS_KEPT + 7
+    assert desk.ledger.attempts[-1].at == desk.now
+
+
+def test_a_missing_ledger_or_alert_is_damage_and_nothing_is_sent(desk: Desk) -> None:
+    """Without its ledger or its alert a delivery is damaged, which is raised and never called sent."""
+    channel = Channel(Sent("ok"))
+    with pytest.raises(DamagedItemError):
+        deliver(desk.store, delivery_key("gone", "slack", 1), channel, lambda: NOW)
+    del desk.table._partitions[desk.key.pk]["ALERT#000001"]
+    with pytest.raises(DamagedItemError):
+        desk.deliver(channel)
+    assert channel.sent == []
+
+
+def test_a_receipt_that_cannot_be_written_is_raised(desk: Desk) -> None:
+    """If the ledger was changed while the channel answered, the delivery is not called sent."""
+
+    def meddling(_alert: Alert) -> Sent:
+        desk.store.write_delivery(desk.ledger, replace(desk.ledger, tries=99))
+        return Sent("ok")
+
+    with pytest.raises(StoreConflictError):
+        desk.deliver(meddling)
+    assert desk.ledger.state is DeliveryState.PENDING
+
+
+def test_channels_do_not_wait_for_each_other(desk: Desk) -> None:
+    """A failure on Slack leaves the alert's delivery on SNS as it was."""
+    with pytest.raises(DeliveryFailedError):
+        desk.deliver(Channel(DeliveryFailedError("out")))
+    sns_key = Key(desk.key.pk, desk.key.sk.replace("slack", "sns"))
+    ledger: Any = desk.store.delivery(sns_key)
+    assert ledger.state is DeliveryState.PENDING
+    assert deliver(desk.store, sns_key, Channel(Sent("m-1")), lambda: NOW) is DeliveryState.SENT

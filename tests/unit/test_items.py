@@ -1,0 +1,219 @@
+"""Items: what is kept reads back as it was, keys are safe whatever a record holds, an altered item is recognised."""
+
+import json
+import zlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from rootwatch.alert import Alert, compose
+from rootwatch.audit.items import (
+    COMPRESS_FROM,
+    Attempt,
+    Delivery,
+    DeliveryState,
+    alert_item,
+    alert_of,
+    delivery_item,
+    delivery_of,
+    event_item,
+    event_key,
+    event_prefix,
+    head_item,
+    head_of,
+    incident_item,
+    incident_of,
+    key_part,
+    moment_text,
+    record_of,
+    source_item,
+    source_of,
+    stored_record,
+)
+from rootwatch.audit.table import Item
+from rootwatch.errors import DamagedItemError
+from rootwatch.incident import GENESIS, AccountState, SourceSeen
+from tests.unit.workbench import ACCOUNT, NOW, check_item, fold_all, make_alert, make_observation
+
+
+def some_event_item(**changes: Any) -> Item:
+    """The item of one recorded event."""
+    _, [outcome] = fold_all([make_observation("write", **changes)])
+    assert outcome.event is not None
+    return event_item(outcome.event, NOW)
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_part_of_a_key_stays_and_any_other_is_hashed() -> None:
+    """Text of a record cannot break out of its place in a key; different texts stay different."""
+    assert key_part("111122223333") == "111122223333"
+    assert key_part(None) == key_part("") == "unknown"
+    hostile = ["a#b", "ACCOUNT#1", "\ud800", "x" * 65, "é", " ", "\n", "-a", "../x"]
+    parts = [key_part(text) for text in hostile]
+    assert len(set(parts)) == len(hostile)
+    assert all(part.startswith("~") and len(part) == 33 and "#" not in part for part in parts)
+
+
+def test_the_key_of_an_event() -> None:
+    """An event's key is made of account, month, time, id and hash: the same record always has the same one."""
+    observation = make_observation("write")
+    record, key = observation.record, event_key(observation)
+    assert key.pk == "EVENTS#111122223333#2026-11"
+    assert key.sk == f"{moment_text(observation.time)}#{record.event_id}#{record.sha256[:12]}"
+    assert key.sk.startswith(event_prefix(observation))
+    assert event_key(make_observation("write", sent_after=timedelta(hours=9))) == key
+
+
+def test_a_record_without_an_id_or_a_time_has_a_key_of_its_own() -> None:
+    """Without an eventID the hash is the id; without a time the partition is `undated`."""
+    first, second = (make_observation("write", eventID=None, userAgent=text) for text in ("a", "b"))
+    assert event_prefix(first) != event_prefix(second)
+    assert first.record.sha256 in event_key(first).sk
+    undated = make_observation("write", eventTime="0001-01-01T00:00:00Z", sent_after=None)
+    assert undated.record.event_time is None or event_key(undated).pk.endswith("#2026-11")
+
+
+def test_moments_sort_as_text() -> None:
+    """Times are UTC, with a fraction only where there is one."""
+    assert moment_text(datetime(2026, 11, 3, 8, 15, 42, tzinfo=UTC)) == "2026-11-03T08:15:42Z"
+    assert moment_text(datetime.fromisoformat("2026-11-03T10:15:42.5+02:00")) == "2026-11-03T08:15:42.500000Z"
+
+
+# --- there and back ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [0, COMPRESS_FROM * 3])
+def test_an_event_keeps_the_whole_record(length: int) -> None:
+    """The record comes back as it was, short or long, and a long one is compressed."""
+    item = some_event_item(userAgent="x" * length or "short")
+    check_item(item)
+    assert ("record_zlib" in item) is (length > 0)
+    observation = make_observation("write", userAgent="x" * length or "short")
+    assert record_of(item) == observation.record.body
+    assert item["sha256"] == observation.record.sha256
+    assert item["sequence"] == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"record": None}, {"record": 7}, {"record": "{"}, {"record": "[]"}, {"record": None, "record_zlib": b"x"},
+     {"record": None, "record_zlib": zlib.compress(b"\xff")}],
+)  # fmt: skip
+def test_an_altered_event_is_recognised(changes: dict[str, Any]) -> None:
+    """A record that cannot be read back any more is damaged, and not empty."""
+    with pytest.raises(DamagedItemError):
+        record_of(some_event_item() | changes)
+    assert json.loads(stored_record(some_event_item()))
+
+
+def test_a_head_comes_back() -> None:
+    """The head says version, sequence, chain and the open incidents, and stays small."""
+    state, _ = fold_all([make_observation("write")])
+    head = head_of(head_item(replace(state, version=3), NOW))
+    assert (head.version, head.sequence, head.chain) == (3, 1, state.chain)
+    assert head.open_incidents == tuple(incident.id for incident in state.incidents)
+    assert head_of(None).chain == GENESIS
+    assert head_of(head_item(AccountState(ACCOUNT), NOW)).open_incidents == ()
+
+
+def test_an_incident_comes_back_and_only_an_open_one_is_indexed() -> None:
+    """An incident reads back equal, with every set and count, and leaves the index when it is closed."""
+    specimens = ("console_login_failed", "console_login", "access_key_created", "read")
+    state, _ = fold_all(
+        [make_observation(name, eventTime=f"2026-11-03T08:0{n}:00Z") for n, name in enumerate(specimens)]
+    )
+    [incident] = state.incidents
+    incident = replace(incident, full_set_at=NOW)
+    assert incident_of(incident_item(incident)) == incident
+    assert incident_item(incident)["open_account"] == ACCOUNT
+    closed = replace(incident, open=False)
+    assert incident_of(incident_item(closed)) == closed
+    assert "open_account" not in incident_item(closed)
+
+
+def test_an_alert_comes_back() -> None:
+    """An alert reads back equal, so that what a notifier sends is what was decided."""
+    alert = make_alert()
+    assert alert_of(alert_item(alert)) == alert
+    check_item(
+        alert_item(make_alert("write", eventID="\ud800", userAgent="\udfff", requestParameters={"name": "\ud800"}))
+    )
+
+
+def test_a_source_comes_back() -> None:
+    """What is remembered of an address reads back."""
+    seen = SourceSeen(NOW, NOW + timedelta(seconds=1), 7)
+    assert source_of(source_item(ACCOUNT, "203.0.113.7", seen)) == seen
+
+
+@pytest.mark.parametrize("state", DeliveryState)
+def test_a_delivery_comes_back_and_only_an_undelivered_one_is_indexed(state: DeliveryState) -> None:
+    """The ledger reads back equal, and is in the index until it is sent or has nowhere to go."""
+    delivery = Delivery(
+        "i-1", ACCOUNT, "slack", 1, NOW, state, (Attempt(NOW, "no"), Attempt(NOW, None)), 2, "ok", NOW, 5
+    )
+    item = delivery_item(delivery)
+    check_item(item)
+    assert delivery_of(item) == delivery
+    assert item["sk"] == "DELIVERY#slack#000001"
+    assert ("undelivered_channel" in item) is (state in {DeliveryState.PENDING, DeliveryState.FAILED})
+
+
+ITEMS = {
+    "incident": lambda: incident_item(fold_all([make_observation("write")])[0].incidents[0]),
+    "alert": lambda: alert_item(make_alert()),
+    "delivery": lambda: delivery_item(Delivery("i-1", ACCOUNT, "slack", 1, NOW, attempts=(Attempt(NOW, None),))),
+    "head": lambda: head_item(AccountState(ACCOUNT), NOW),
+    "source": lambda: source_item(ACCOUNT, "203.0.113.7", SourceSeen(NOW, NOW, 1)),
+}
+READERS = {"incident": incident_of, "alert": alert_of, "delivery": delivery_of, "head": head_of, "source": source_of}
+NOT_READ = {"pk", "sk", "schema_version", "account_id", "open_account", "updated_at", "address", "undelivered_channel",
+            "undelivered_since"}  # fmt: skip
+NOTHING_WRONG = {
+    ("incident", "silent"),
+    ("incident", "full_set_at"),
+    ("delivery", "receipt"),
+    ("delivery", "lease_until"),
+}
+
+
+@pytest.mark.parametrize("what", ITEMS)
+def test_an_altered_item_is_damaged_and_never_another_error(what: str) -> None:
+    """Any attribute removed or of another type is a DamagedItemError that names the item, or reads as before."""
+    item, read = ITEMS[what](), READERS[what]
+    for name in item.keys() - NOT_READ:
+        removed = {key: value for key, value in item.items() if key != name}
+        with pytest.raises(DamagedItemError):
+            read(removed)
+        for value in (
+            None,
+            True,
+            7.5,
+            "odd",
+            "0001-01-01T00:00:00+14:00",
+            [["x"]],
+            [7],
+            {"x": None},
+            {"x": "y"},
+            b"x",
+            [],
+        ):
+            try:
+                read({**item, name: value})  # type: ignore[dict-item] # on purpose
+            except DamagedItemError as error:
+                assert "changed" in str(error)  # noqa: PT017 - some values may do
+
+
+def test_alerts_of_an_incident_s_end_come_back() -> None:
+    """An alert without a record of its own is stored like any other."""
+    from rootwatch.incident import tick  # noqa: PLC0415 - only here
+
+    state, _ = fold_all([make_observation("write")])
+    [due] = tick(state, NOW + timedelta(days=1)).alerts
+    alert: Alert = compose(due)
+    assert alert_of(alert_item(alert)) == alert
+    assert alert.kind == "summary"

@@ -1,0 +1,88 @@
+"""Settings: read once, checked at once, and wrong ones named."""
+
+import pytest
+
+from rootwatch.errors import SettingsError
+from rootwatch.settings import DetectSettings, NotifySlackSettings, NotifySnsSettings, environment
+
+DETECT = {"TABLE_NAME": "audit", "DEAD_LETTER_QUEUE_URL": "https://sqs/dead", "STACK_NAME": "rootwatch"}
+SNS = {
+    "TABLE_NAME": "audit",
+    "DEAD_LETTER_QUEUE_URL": "https://sqs/dead",
+    "ALERT_TOPIC_ARN": "arn:topic",
+}
+SLACK = {
+    "TABLE_NAME": "audit",
+    "DEAD_LETTER_QUEUE_URL": "https://sqs/dead",
+    "SLACK_SECRET_ID": "rootwatch-slack",
+}
+
+
+def test_detect() -> None:
+    """What is not required has a default, and blanks around a value do not count."""
+    settings = DetectSettings.from_environment(DETECT | {"TABLE_NAME": " audit "})
+    assert settings == DetectSettings("audit", "https://sqs/dead", "rootwatch", "", "", 60, "")
+    values = DETECT | {"KEY_ID": "k", "DEPLOYMENT_ROLE_ARN": "r", "INCIDENT_IDLE_MINUTES": "5", "REPLAY_SOURCE": "s"}
+    expected = DetectSettings("audit", "https://sqs/dead", "rootwatch", "k", "r", 5, "s")
+    assert DetectSettings.from_environment(values) == expected
+
+
+@pytest.mark.parametrize("name", DETECT)
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_a_missing_one_is_named(name: str, value: str | None) -> None:
+    """A required variable that is missing or empty is an error with its name."""
+    values = {key: text for key, text in DETECT.items() if key != name} | ({name: value} if value is not None else {})
+    with pytest.raises(SettingsError, match=name):
+        DetectSettings.from_environment(values)
+
+
+@pytest.mark.parametrize("text", ["4", "1441", "-5", "5.5", "sixty", "٦٠", "9" * 5_000, "1e3"])
+def test_idle_minutes_out_of_range(text: str) -> None:
+    """The idle time is a whole number of minutes within its range, or an error that names the range."""
+    with pytest.raises(SettingsError, match="from 5 to 1440"):
+        DetectSettings.from_environment(DETECT | {"INCIDENT_IDLE_MINUTES": text})
+
+
+def test_sns() -> None:
+    """The SNS notifier needs table, dead-letter queue and topic; the runbook may be empty."""
+    assert NotifySnsSettings.from_environment(SNS) == NotifySnsSettings("audit", "https://sqs/dead", "arn:topic", "")
+    with pytest.raises(SettingsError, match="ALERT_TOPIC_ARN"):
+        NotifySnsSettings.from_environment(SNS | {"ALERT_TOPIC_ARN": ""})
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("", "https://hooks.slack.com"),
+        ("https://hooks.slack-gov.com/", "https://hooks.slack-gov.com"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://localhost:1", "http://localhost:1"),
+    ],
+)
+def test_slack_origins(text: str, origin: str) -> None:
+    """The origin is https, or http on this machine for a local stack."""
+    assert NotifySlackSettings.from_environment(SLACK | {"SLACK_ORIGIN": text}).slack_origin == origin
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hooks.slack.com",
+        "ftp://x",
+        "https://",
+        "https://x/services",
+        "http://evil.example.com",
+        "https://[",
+        "http://[::1",
+    ],
+)
+def test_slack_origins_that_are_none(text: str) -> None:
+    """Anything else is an error that names the variable."""
+    with pytest.raises(SettingsError, match="SLACK_ORIGIN"):
+        NotifySlackSettings.from_environment(SLACK | {"SLACK_ORIGIN": text})
+
+
+def test_the_environment_is_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable set after the import is seen."""
+    monkeypatch.setenv("ROOTWATCH_TEST", "1")
+    assert environment()["ROOTWATCH_TEST"] == "1"

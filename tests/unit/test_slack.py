@@ -1,0 +1,260 @@
+"""What Slack gets: within Block Kit's limits, hostile text that stays text, and an address that nobody sees."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from rootwatch.alert import DO_NOT, Alert, compose
+from rootwatch.channels.slack import escaped, payload, post, webhook_address
+from rootwatch.detections.detection import Severity
+from rootwatch.errors import DeliveryError, DeliveryFailedError, DeliveryRefusedError
+from rootwatch_cli.slack_receiver import problem_with
+from tests.builders import all_specimens, load_specimen
+from tests.unit.workbench import Changes, check_slack, fold_all, make_alert, make_observation
+
+RUNBOOK = "https://runbook.example.com/root?a=1&b=<2>"
+ORIGIN = "https://hooks.slack.com"
+ADDRESS = f"{ORIGIN}/services/T000/B000/hunter2-secret"
+HOSTILE = "<!channel> <@U123> <https://evil.example.com|Click here> *bold* `code` & @here :fire:"
+
+
+def alerts() -> Iterator[Alert]:
+    """Every alert of every specimen, each specimen in an account of its own."""
+    for name in all_specimens():
+        observations = [make_observation(name, position=place) for place in range(len(load_specimen(name)))]
+        _, outcomes = fold_all([each for each in observations if each.relevant])
+        for outcome in outcomes:
+            yield from map(compose, outcome.alerts)
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a message, at any depth."""
+    if isinstance(value, dict):
+        yield value
+        for entry in value.values():
+            yield from objects(entry)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from objects(entry)
+
+
+# --- the message ------------------------------------------------------------------------------------------------------
+
+
+def test_every_specimen_s_alert_is_one_that_slack_takes() -> None:
+    """Each alert of each specimen, with and without a runbook, passes the checks of Block Kit."""
+    found = list(alerts())
+    assert len(found) > 30
+    for alert in found:
+        for runbook in ("", RUNBOOK):
+            message = payload(alert, runbook)
+            assert problem_with(message) is None
+            check_slack(message)
+
+
+def hostile_alert() -> Alert:
+    """An alert in which every text of the record is hostile."""
+    fields = ("eventName", "awsRegion", "userAgent", "sourceIPAddress", "errorMessage", "eventID")
+    texts = Changes(dict.fromkeys(fields, HOSTILE))
+    return make_alert("logging_tampered", **(texts | {"eventName": "StopLogging", "addendum": {"reason": HOSTILE}}))
+
+
+def test_hostile_values_stand_in_plain_text_only() -> None:
+    """No value of a record is in a field that Slack interprets, and rich text holds neither links nor mentions."""
+    message = payload(hostile_alert(), RUNBOOK)
+    assert "evil[.]example[.]com" in json.dumps(message)
+    for each in objects(message["blocks"]):
+        if each.get("type") == "mrkdwn":
+            assert each["text"] == "<https://runbook.example.com/root?a=1&amp;b=&lt;2&gt;|Runbook>"
+        assert each.get("type") not in {"link", "user", "usergroup", "channel", "broadcast", "emoji"}
+        if each.get("type") == "plain_text":
+            assert each["emoji"] is False
+    assert message["unfurl_links"] is False
+    assert message["unfurl_media"] is False
+
+
+def test_the_notification_s_text_is_escaped() -> None:
+    """In `text`, which Slack does interpret, no mention and no link of a record's survives."""
+    alert = dataclasses.replace(make_alert(), headline=f"Root {HOSTILE}")
+    text = payload(alert)["text"]
+    assert "<" not in text
+    assert ">" not in text
+    assert "&lt;!channel&gt;" in text
+    assert escaped("a & <b>") == "a &amp; &lt;b&gt;"
+    assert escaped("&lt;") == "&amp;lt;"
+
+
+@pytest.mark.parametrize("filler", ["x", "<", "&", "🔴", "\u202e", "\n", "*"])
+def test_a_message_made_to_be_long_is_within_the_limits(filler: str) -> None:
+    """Every text filled to any length is cut to what Slack takes."""
+    long = filler * 20_000
+    alert = make_alert(
+        "write",
+        **dict.fromkeys(("eventName", "userAgent", "sourceIPAddress", "errorMessage", "eventID", "awsRegion"), long),
+        addendum={"reason": long},
+    )
+    check_slack(payload(alert, RUNBOOK))
+    assert problem_with(payload(alert, RUNBOOK)) is None
+    made = dataclasses.replace(alert, headline=long, reason=long, marks=(long, long), facts=(("x", long),))
+    check_slack(payload(made, RUNBOOK))
+    assert problem_with(payload(made, RUNBOOK)) is None
+
+
+def test_a_person_finds_all_that_matters() -> None:
+    """The message holds severity, headline, reason, every fact, the steps, the warning and the marks."""
+    alert = make_alert("console_login_without_mfa")
+    message = payload(alert)
+    words = " ".join(each["text"] for each in objects(message["blocks"]) if isinstance(each.get("text"), str))
+    assert message["text"].startswith("🔴 CRITICAL: Root signed in to the console WITHOUT MFA")
+    for part in (alert.reason, *(value for _, value in alert.facts), *alert.next_steps, *alert.marks, DO_NOT):
+        assert part in words
+    assert "Root signed in without MFA (root.console_login_without_mfa)" in words
+
+
+def test_each_severity_has_a_sign_of_its_own() -> None:
+    """The severity is seen at a glance."""
+    alert = make_alert()
+    signs = {payload(dataclasses.replace(alert, severity=severity))["text"][0] for severity in Severity}
+    assert len(signs) == len(Severity)
+
+
+def test_rendering_is_pure() -> None:
+    """The same alert always gives the same message."""
+    alert = make_alert()
+    assert payload(alert, RUNBOOK) == payload(alert, RUNBOOK)
+
+
+# --- the address ------------------------------------------------------------------------------------------------------
+
+
+def test_the_address_is_read_out_of_the_secret() -> None:
+    """The webhook's address is taken from the secret; an empty secret is "unconfigured", not an error."""
+    assert webhook_address({"webhook_url": f" {ADDRESS} "}, ORIGIN) == ADDRESS
+    assert webhook_address({}, ORIGIN) is None
+    assert webhook_address({"webhook_url": ""}, ORIGIN) is None
+    assert webhook_address({"webhook_url": None}, ORIGIN) is None
+    assert webhook_address({"webhook_url": "http://127.0.0.1:8080/x"}, "http://127.0.0.1:8080") is not None
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        {"webhook_url": "https://evil.example.com/services/hunter2"},
+        {"webhook_url": "http://hooks.slack.com/services/hunter2"},
+        {"webhook_url": "https://hooks.slack.com.evil.example.com/hunter2"},
+        {"webhook_url": "https://hooks.slack.com@evil.example.com/hunter2"},
+        {"webhook_url": "https://hunter2@hooks.slack.com/services"},
+        {"webhook_url": "https://hooks.slack.com:8443/hunter2"},
+        {"webhook_url": "//hooks.slack.com/hunter2"},
+        {"webhook_url": "hunter2"},
+        {"webhook_url": "https://["},
+        {"webhook_url": "https://[hunter2]/"},
+        {"webhook_url": ["https://hooks.slack.com/hunter2"]},
+        {"webhook_url": 7},
+        "https://hooks.slack.com/services/hunter2",
+        ["hunter2"],
+        None,
+        7,
+    ],
+    ids=repr,
+)
+def test_another_origin_is_refused_without_naming_the_address(secret: object) -> None:
+    """An address that is none, or of another origin, is refused for good, in words that hold nothing of it."""
+    with pytest.raises(DeliveryRefusedError) as caught:
+        webhook_address(secret, ORIGIN)
+    assert "hunter2" not in str(caught.value)
+    assert "evil" not in str(caught.value)
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+# --- posting ----------------------------------------------------------------------------------------------------------
+
+
+class FakeSession(requests.Session):
+    """A session that answers, or fails, as it is told, and remembers what it was asked."""
+
+    def __init__(self, answer: requests.Response | Exception) -> None:
+        super().__init__()
+        self.answer = answer
+        self.asked: list[tuple[Any, dict[str, Any]]] = []
+
+    def post(self, url: Any, data: Any = None, json: Any = None, **kwargs: Any) -> requests.Response:
+        """Answer without any network."""
+        assert data is None
+        self.asked.append((url, {"json": json, **kwargs}))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def answer(status: int, text: str = "", **headers: str) -> requests.Response:
+    """An answer of Slack's."""
+    response = requests.Response()
+    response.status_code = status
+    response._content = text.encode()
+    response.headers.update(headers)
+    return response
+
+
+def test_a_message_that_slack_takes_has_a_receipt() -> None:
+    """The answer is the receipt; the post goes to the address once, with a time limit and without redirects."""
+    session = FakeSession(answer(200, "ok"))
+    assert post(session, ADDRESS, {"text": "x"}) == "ok"
+    [(url, arguments)] = session.asked
+    assert url == ADDRESS
+    assert arguments["json"] == {"text": "x"}
+    assert arguments["allow_redirects"] is False
+    assert all(0 < seconds <= 30 for seconds in arguments["timeout"])
+
+
+def test_a_receipt_is_bounded_and_never_empty() -> None:
+    """Whatever stands in a good answer, the receipt is short and says something."""
+    assert post(FakeSession(answer(200, "")), ADDRESS, {}) == "ok"
+    assert len(post(FakeSession(answer(200, "x" * 10_000)), ADDRESS, {})) == 100
+
+
+@pytest.mark.parametrize(
+    ("response", "error", "words"),
+    [
+        (answer(403, "invalid_token"), DeliveryRefusedError, "wrong token"),
+        (answer(404, "no_service"), DeliveryRefusedError, "removed or switched off"),
+        (answer(410, "channel_is_archived"), DeliveryRefusedError, "archived"),
+        (answer(400, "invalid_blocks"), DeliveryRefusedError, "blocks"),
+        (answer(400, f"<html>{ADDRESS}"), DeliveryRefusedError, "no reason that is known"),
+        (answer(500, ADDRESS), DeliveryFailedError, "500"),
+        (answer(503), DeliveryFailedError, "503"),
+        (answer(302, Location=ADDRESS), DeliveryFailedError, "302"),
+        (answer(204), DeliveryFailedError, "204"),
+        (answer(429), DeliveryFailedError, "429"),
+        (requests.ConnectionError(f"failed: {ADDRESS}"), DeliveryFailedError, "ConnectionError"),
+        (requests.Timeout(ADDRESS), DeliveryFailedError, "Timeout"),
+        (requests.exceptions.InvalidURL(ADDRESS), DeliveryFailedError, "InvalidURL"),
+        (requests.exceptions.SSLError(ADDRESS), DeliveryFailedError, "SSLError"),
+    ],
+    ids=repr,
+)
+def test_an_error_says_what_is_wrong_and_never_the_address(
+    response: requests.Response | Exception, error: type[DeliveryError], words: str
+) -> None:
+    """What a retry can mend is told apart from what a person must; no error, nor its cause, holds the address."""
+    with pytest.raises(error, match=words) as caught:
+        post(FakeSession(response), ADDRESS, {})
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("stated", "seconds"),
+    [("30", 30.0), ("0", 0.0), ("", None), ("soon", None), ("-1", None), ("1e9", None), ("9" * 50, None), ("٣", None)],
+)
+def test_the_wait_that_slack_asks_for(stated: str, seconds: float | None) -> None:
+    """Retry-After is taken in seconds, and only where it is a plain number that makes sense."""
+    response = answer(429, **{"Retry-After": stated})
+    with pytest.raises(DeliveryFailedError) as caught:
+        post(FakeSession(response), ADDRESS, {})
+    assert caught.value.retry_after == seconds
