@@ -502,12 +502,15 @@ def _always(observation: Observation) -> list[Why]:
 
 
 def _novelty_keys(observation: Observation) -> list[str]:
-    """Return what must be new to be told again: (detection, event name, target) from high, else the detection."""
+    """Return what must be new to be told again: (detection, event name, target) from high, else the detection.
+
+    The severity belongs to it: the same act on the same target is another one when it does more harm.
+    """
     record = observation.record
     keys = []
     for finding in observation.findings:
         if finding.severity.rank >= Severity.HIGH.rank:
-            keys.append(_digest(f"{finding.detection.id} {record.event_name} {record.target}"))
+            keys.append(_digest(f"{finding.detection.id} {finding.severity} {record.event_name} {record.target}"))
         elif finding.severity is Severity.MEDIUM:
             keys.append(finding.detection.id)
     return keys

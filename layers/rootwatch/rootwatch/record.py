@@ -169,20 +169,42 @@ class Record:
 
     @property
     def target(self) -> str:
-        """Return what the act was done to, as a short text for comparing; empty where the record does not say."""
-        for name in _TARGET_FIELDS:
-            value = self.request.get(name)
-            if isinstance(value, str) and value:
-                return value[:LONGEST_NAME]
-        return ""
+        """Return what the act was done to, as a short text for comparing; empty where the record does not say.
+
+        Of an act that joins two things both are named, such as a user and the policy attached to it.
+        """
+        found = [text for fields in (_TARGET_FIELDS, _JOINED_FIELDS) if (text := _first_text(self.request, fields))]
+        made = self.response.get("accessKey")
+        if isinstance(made, Mapping) and isinstance(made.get("accessKeyId"), str):
+            found.append(made["accessKeyId"])
+        return ", ".join(text[:LONGEST_NAME] for text in dict.fromkeys(found))[:LONGEST_NAME]
 
 
 _TARGET_FIELDS: Final = (
     "accessKeyId", "serialNumber", "userName", "roleName", "groupName", "policyArn", "policyName", "trailName", "name",
     "bucketName", "secretId", "keyId", "functionName", "tableName", "queueUrl", "topicArn", "detectorId", "rule",
-    "instanceId", "dBInstanceIdentifier", "imageId", "snapshotId", "targetPrincipal", "accountId", "resourceArn",
+    "instanceId", "dBInstanceIdentifier", "imageId", "snapshotId", "targetPrincipal", "alternateContactType",
+    "accountId", "resourceArn", "instancesSet", "volumeId", "dBClusterIdentifier", "dBSnapshotIdentifier",
+    "dBClusterSnapshotIdentifier", "fileSystemId", "recoveryPointArn", "backupVaultName", "stackName", "repositoryName",
+    "vaultName", "logGroupName", "names", "secretIdList",
 )  # fmt: skip
 """requestParameters that name what is acted on, the more particular first."""
+
+_JOINED_FIELDS: Final = ("policyArn", "policyName", "versionId", "principal", "granteePrincipal")
+"""requestParameters that name the other half of an act: the same user with another policy is another act."""
+
+
+def _first_text(request: Mapping[str, object], names: tuple[str, ...]) -> str:
+    for name in names:
+        value = request.get(name)
+        if isinstance(value, Mapping):
+            value = value.get("items")  # EC2's {"items": [{"instanceId": "i-…"}, …]}
+        if isinstance(value, list):
+            entries = [each.get("instanceId") if isinstance(each, Mapping) else each for each in value]
+            value = " ".join(entry[:LONGEST_NAME] for entry in entries if isinstance(entry, str))
+        if isinstance(value, str) and value:
+            return value[:LONGEST_NAME]
+    return ""
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -406,7 +428,8 @@ def _actor(
             is_root=is_root,
             issued_by_root=issued_by_root,
             by_service=by_service,
-            assumed_root=_boolean(session.get("assumedRoot")) is True,
+            # Documents place it in the session; what reads it elsewhere must not lose it.
+            assumed_root=any(_boolean(place.get("assumedRoot")) is True for place in (session, attributes, identity)),
             access_key_id=access_key_id or "",
             has_session=bool(attributes) or sign_in_session is not None,
             sign_in_session=sign_in_session is not None,
