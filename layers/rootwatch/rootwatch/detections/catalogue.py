@@ -4,7 +4,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from rootwatch.detections import activity, credentials, logging, organization, own_resources, sign_in
+from rootwatch.detections import (
+    account,
+    activity,
+    credentials,
+    data,
+    iam,
+    logging,
+    organization,
+    own_resources,
+    sharing,
+    sign_in,
+)
 from rootwatch.detections.detection import Detection, Finding, OwnResources, Severity
 from rootwatch.record import Record
 
@@ -14,21 +25,32 @@ CATALOGUE: Final[tuple[Detection, ...]] = (
     sign_in.CONSOLE_LOGIN_FAILED,
     sign_in.LOGIN_AFTER_FAILURES,
     sign_in.CLI_LOGIN,
+    credentials.SESSION_EXPORTED,
     credentials.PASSWORD_RECOVERY_REQUESTED,
     credentials.PASSWORD_RECOVERY_COMPLETED,
     credentials.PASSWORD_CHANGED,
     credentials.EMAIL_CHANGED,
+    account.CONTACT_CHANGED,
     credentials.ACCESS_KEY_USED,
     credentials.ACCESS_KEY_CREATED,
+    credentials.ACCESS_KEY_CHANGED,
     credentials.MFA_REMOVED,
     credentials.MFA_ADDED,
+    credentials.SIGNING_CREDENTIAL_CHANGED,
+    credentials.LOGIN_PROFILE_CREATED,
     organization.ASSUMED,
+    organization.ASSUMED_SESSION_ACTIVITY,
     organization.CENTRAL_ACCESS_CHANGED,
     organization.ACCOUNT_CLOSED,
     organization.ORGANIZATION_LEFT,
+    account.BILLING_CHANGED,
     organization.SIGNIN_POLICY_CHANGED,
     logging.LOGGING_TAMPERED,
     own_resources.ROOTWATCH_TAMPERED,
+    iam.IAM_CHANGED,
+    data.SECRET_READ,
+    sharing.RESOURCE_SHARED,
+    data.DESTROYED,
     activity.DENIED,
     activity.WRITE,
     activity.READ,

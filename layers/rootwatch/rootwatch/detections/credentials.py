@@ -21,20 +21,47 @@ def _access_key_used(record: Record, _own: OwnResources) -> Severity | None:
 
 
 def _access_key_created(record: Record, _own: OwnResources) -> Severity | None:
-    return Severity.CRITICAL if named(record, "CreateAccessKey", service="iam") and _concerns_root(record) else None
+    return Severity.CRITICAL if named(record, "CreateAccessKey", service="iam") and concerns_root(record) else None
+
+
+def _access_key_changed(record: Record, _own: OwnResources) -> Severity | None:
+    is_change = named(record, "UpdateAccessKey", "DeleteAccessKey", service="iam")
+    return Severity.HIGH if is_change and concerns_root(record) else None
+
+
+_SIGNING_CERTIFICATES = tuple(f"{verb}SigningCertificate" for verb in ("Upload", "Update", "Delete"))
+_CLOUDFRONT_KEYS = tuple(f"{verb}CloudFrontPublicKey" for verb in ("Upload", "Update", "Delete"))
+
+
+def _signing_credential_changed(record: Record, _own: OwnResources) -> Severity | None:
+    # CloudFront's old key pairs can only be root's; a signing certificate may be an IAM user's.
+    is_own = named(record, *_SIGNING_CERTIFICATES, service="iam") and concerns_root(record)
+    is_cloudfront = named(record, *_CLOUDFRONT_KEYS, service="iam") and record.actor.by_root
+    return Severity.HIGH if is_own or is_cloudfront else None
+
+
+def _login_profile_created(record: Record, _own: OwnResources) -> Severity | None:
+    return Severity.CRITICAL if named(record, "CreateLoginProfile", service="iam") and concerns_root(record) else None
+
+
+def _session_exported(record: Record, _own: OwnResources) -> Severity | None:
+    is_export = named(record, "GetSessionToken", "GetFederationToken", service="sts") or named(
+        record, "GetSigninToken", service="signin"
+    )
+    return Severity.CRITICAL if is_export and record.actor.by_root else None
 
 
 def _mfa_removed(record: Record, _own: OwnResources) -> Severity | None:
-    if named(record, "DeactivateMFADevice", service="iam") and _concerns_root(record):
+    if named(record, "DeactivateMFADevice", service="iam") and concerns_root(record):
         return Severity.CRITICAL
-    if named(record, "DeleteVirtualMFADevice", service="iam") and record.actor.by_root and _is_root_device(record):
+    if named(record, "DeleteVirtualMFADevice", service="iam") and record.actor.by_root and is_root_device(record):
         return Severity.CRITICAL
     return None
 
 
 def _mfa_added(record: Record, _own: OwnResources) -> Severity | None:
     is_added = named(record, "EnableMFADevice", "ResyncMFADevice", service="iam")
-    return Severity.HIGH if is_added and _concerns_root(record) else None
+    return Severity.HIGH if is_added and concerns_root(record) else None
 
 
 def _password_changed(record: Record, _own: OwnResources) -> Severity | None:
@@ -43,13 +70,14 @@ def _password_changed(record: Record, _own: OwnResources) -> Severity | None:
     return Severity.CRITICAL if is_change and record.actor.by_root else None
 
 
-def _concerns_root(record: Record) -> bool:
+def concerns_root(record: Record) -> bool:
     """Return whether root acts on itself: IAM's requestParameters are null or name no user, or name root."""
     user_name = record.request.get("userName")
     return record.actor.by_root and (not isinstance(user_name, str) or user_name in {"", _ROOT_NAME})
 
 
-def _is_root_device(record: Record) -> bool:
+def is_root_device(record: Record) -> bool:
+    """Return whether an MFA device is root's by its serial number, or the record does not state one."""
     serial = record.request.get("serialNumber")
     return not isinstance(serial, str) or serial.endswith(":mfa/root-account-mfa-device") or ":u2f/root/" in serial
 
@@ -102,6 +130,74 @@ ACCESS_KEY_CREATED = Detection(
         "If nobody claims it, deactivate the key from a session you trust and keep this record as evidence.",
     ),
     rule=_access_key_created,
+    stage=Stage.CREDENTIALS_CHANGED,
+    changes_credential=True,
+)
+ACCESS_KEY_CHANGED = Detection(
+    id="root.access_key_changed",
+    title="Root's access key was changed or deleted",
+    done="changed or deleted its own access key",
+    tried="tried to change or delete its own access key",
+    why="It switches a root key on or off: a clean-up, a door opened again, or a trace removed after use.",
+    techniques=("T1098.001", "T1531"),
+    controls=(*PRIVILEGED_CREDENTIALS, "CIS AWS Foundations 5.0.0: 1.3"),
+    next_steps=(
+        "Ask the root custodian about the key requestParameters.accessKeyId; status Active means it works again.",
+        "Read every record with this accessKeyId for the 90 days before eventTime (LookupEvents, AccessKeyId).",
+        "Look for CreateAccessKey of this account in the 24 hours around eventTime: a deleted key may be replaced.",
+    ),
+    rule=_access_key_changed,
+    stage=Stage.CREDENTIALS_CHANGED,
+    changes_credential=True,
+)
+SIGNING_CREDENTIAL_CHANGED = Detection(
+    id="root.signing_credential_changed",
+    title="Root's signing certificate or key was changed",
+    done="changed a signing certificate or CloudFront key of its own",
+    tried="tried to change a signing certificate or CloudFront key of its own",
+    why="Hardly anybody uses these old credentials, so a new one is a quiet way to keep signing as root.",
+    techniques=("T1098.001",),
+    controls=PRIVILEGED_CREDENTIALS,
+    next_steps=(
+        "Ask the root custodian which system still needs a certificate or CloudFront key of root.",
+        "Compare responseElements.certificate.certificateId with those you know (ListSigningCertificates).",
+        "Look for other new credentials of root (CreateAccessKey, EnableMFADevice) in the 24 hours around eventTime.",
+    ),
+    rule=_signing_credential_changed,
+    stage=Stage.CREDENTIALS_CHANGED,
+    changes_credential=True,
+)
+LOGIN_PROFILE_CREATED = Detection(
+    id="root.login_profile_created",
+    title="A console password was created for root",
+    done="created a console password for root",
+    tried="tried to create a console password for root",
+    why="A member account whose root had no password can be signed in to again, by whoever reads root's mailbox.",
+    techniques=("T1098.001", "T1078.004"),
+    controls=PRIVILEGED_CREDENTIALS,
+    next_steps=(
+        "Ask the central security team whether root of this account was to be recovered, and by which ticket.",
+        "Look for PasswordRecoveryRequested and ConsoleLogin of this account in the next 24 hours.",
+        "If nobody claims it, delete the login profile again through AssumeRoot (IAMDeleteRootUserCredentials).",
+    ),
+    rule=_login_profile_created,
+    stage=Stage.CREDENTIALS_CHANGED,
+    changes_credential=True,
+)
+SESSION_EXPORTED = Detection(
+    id="root.session_exported",
+    title="Root's session was exported",
+    done="exported its session as temporary credentials",
+    tried="tried to export its session as temporary credentials",
+    why="The credentials work anywhere until they expire, whatever becomes of the password or key behind them.",
+    techniques=("T1550.001", "T1078.004"),
+    controls=PRIVILEGED_CREDENTIALS,
+    next_steps=(
+        "Ask the root custodian who needed temporary credentials of root, and where they are kept.",
+        "Search responseElements.credentials.accessKeyId as accessKeyId in every region for the next 36 hours.",
+        "If nobody claims it, contain the account: such a session ends only by its expiry, not by a new password.",
+    ),
+    rule=_session_exported,
     stage=Stage.CREDENTIALS_CHANGED,
     changes_credential=True,
 )

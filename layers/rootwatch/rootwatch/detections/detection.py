@@ -1,8 +1,10 @@
 """What a detection is: a named meaning of a record, with all that a person needs to act on it."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import Final
 
 from rootwatch.record import Record
 
@@ -109,3 +111,29 @@ def named(record: Record, *names: str, service: str = "") -> bool:
     if record.event_name not in names:
         return False
     return not service or not record.service or record.service == service
+
+
+class Acts:
+    """Events, by the service that records them: `record in acts` says whether a record is one of them.
+
+    A record that lost its event source still counts, by its name alone. Lambda's events carry the date of their API
+    (DeleteFunction20150331); it is left away.
+    """
+
+    def __init__(self, events: Mapping[str, str]) -> None:
+        """Take the names of each service's events, parted by blanks."""
+        self._events: Final = {service: frozenset(names.split()) for service, names in events.items()}
+        self._names: Final = frozenset().union(*self._events.values())
+
+    def __contains__(self, record: Record) -> bool:
+        name = undated_name(record)
+        return name in self._names and (not record.service or name in self._events.get(record.service, ()))
+
+
+def undated_name(record: Record) -> str:
+    """Return the event's name without the date of Lambda's API: DeleteFunction of DeleteFunction20150331."""
+    name = record.event_name or ""
+    return _API_DATE.sub("", name) if name[-1:].isdigit() else name
+
+
+_API_DATE: Final = re.compile(r"20[0-9]{6}(?:v[0-9])?\Z")

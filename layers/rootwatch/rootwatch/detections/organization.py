@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from rootwatch.detections.detection import MONITORED_ROOT_USE, Detection, OwnResources, Severity, Stage, named
-from rootwatch.record import Record
+from rootwatch.record import ActorKind, Record
 
 _TASK_SEVERITIES = {
     "IAMAuditRootUserCredentials": Severity.LOW,
@@ -19,6 +20,32 @@ _AWS_TASK = re.compile(r"arn:aws[a-z-]{0,20}:iam::aws:policy/root-task/([A-Za-z0
 """Only AWS can own such a policy; one of somebody's own that is called like a task is an unknown task."""
 
 
+_AUDIT = frozenset({
+    ("iam", "GetUser"), ("iam", "GetLoginProfile"), ("iam", "ListAccessKeys"), ("iam", "ListSigningCertificates"),
+    ("iam", "ListMFADevices"), ("iam", "GetAccessKeyLastUsed"),
+})  # fmt: skip
+TASK_CALLS: Mapping[str, frozenset[tuple[str, str]]] = MappingProxyType({
+    "IAMAuditRootUserCredentials": _AUDIT,
+    "S3UnlockBucketPolicy": frozenset({
+        ("s3", "ListBuckets"), ("s3", "GetBucketPolicy"), ("s3", "PutBucketPolicy"), ("s3", "DeleteBucketPolicy"),
+    }),
+    "SQSUnlockQueuePolicy": frozenset({
+        ("sqs", "ListQueues"), ("sqs", "GetQueueUrl"), ("sqs", "GetQueueAttributes"), ("sqs", "SetQueueAttributes"),
+    }),
+    "IAMDeleteRootUserCredentials": _AUDIT | {
+        ("iam", "DeleteLoginProfile"), ("iam", "DeleteAccessKey"), ("iam", "DeleteSigningCertificate"),
+        ("iam", "DeactivateMFADevice"), ("iam", "DeleteVirtualMFADevice"),
+    },
+    "IAMCreateRootUserPassword": frozenset({("iam", "GetLoginProfile"), ("iam", "CreateLoginProfile")}),
+})  # fmt: skip
+"""The calls that each of AWS's task policies permits, as (service, event name).
+
+A session's records do not name its task; only the AssumeRoot call does, which issued their access key.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/id_root-user-privileged-task.html"""
+_CALLS_OF_ANY_TASK = frozenset().union(*TASK_CALLS.values())
+_NAMES_OF_ANY_TASK = frozenset(name for _, name in _CALLS_OF_ANY_TASK)
+
+
 def task_policy(record: Record) -> str | None:
     """Return the ARN of the AssumeRoot call's task policy as stated, or None where the record does not state it."""
     stated = record.request.get("taskPolicyArn")
@@ -31,6 +58,16 @@ def _assumed(record: Record, _own: OwnResources) -> Severity | None:
         return None
     task = _AWS_TASK.fullmatch(task_policy(record) or "")
     return _TASK_SEVERITIES.get(task.group(1), Severity.CRITICAL) if task else Severity.CRITICAL
+
+
+def _assumed_session_activity(record: Record, _own: OwnResources) -> Severity | None:
+    if record.actor.kind is not ActorKind.ASSUMED_ROOT:
+        return None
+    if record.read_only:
+        return Severity.INFO
+    name = record.event_name or ""
+    is_a_task_s = (record.service, name) in _CALLS_OF_ANY_TASK or (not record.service and name in _NAMES_OF_ANY_TASK)
+    return Severity.MEDIUM if is_a_task_s else Severity.CRITICAL
 
 
 def _account_closed(record: Record, _own: OwnResources) -> Severity | None:
@@ -81,6 +118,21 @@ ASSUMED = Detection(
     ),
     rule=_assumed,
     stage=Stage.IN,
+)
+ASSUMED_SESSION_ACTIVITY = Detection(
+    id="root.assumed_session_activity",
+    title="An AssumeRoot session acted in a member account",
+    done="acted in a member account",
+    tried="tried to act in a member account",
+    why="The session acts as root of the member account; a change that no task policy permits should be impossible.",
+    techniques=("T1078.004", "T1548.005"),
+    controls=(*MONITORED_ROOT_USE, "CIS AWS Foundations 7.0.0: 2.1.1"),
+    next_steps=(
+        "Find AssumeRoot in the management account: its responseElements.credentials.accessKeyId is this accessKeyId.",
+        "Compare eventName with that call's requestParameters.taskPolicyArn, and both with the ticket.",
+        "Read every record with this userIdentity.accessKeyId in the 15 minutes before and after eventTime.",
+    ),
+    rule=_assumed_session_activity,
 )
 CENTRAL_ACCESS_CHANGED = Detection(
     id="root.central_access_changed",
