@@ -64,14 +64,19 @@ def texts(alert: Alert) -> list[str]:
         ("access_key_created", {"errorCode": "AccessDenied"}, "Root was REFUSED: tried to create an access key"),
         ("access_key_created", {"errorCode": "LimitExceeded"}, "Root FAILED: tried to create an access key"),
         ("logging_tampered", {}, "Root stopped or changed AWS's own logging (StopLogging)"),
-        ("denied", {}, "Root was REFUSED CreateUser"),
+        ("denied", {}, "Root was REFUSED: tried to change who may do what in the account (CreateUser)"),
+        ("write", {"errorCode": "AccessDenied"}, "Root was REFUSED CreateBucket"),
         ("write", {}, "Root changed something (CreateBucket)"),
         ("password_recovery_requested", {}, "Root had a password reset requested"),
         ("assumed", {}, "Role CentralRootAccess/dana assumed root of a member account"),
         ("assumed", {"errorCode": "AccessDenied"}, "Role CentralRootAccess/dana was REFUSED: tried to assume root"),
         ("rootwatch_tampered", {}, "Role BuildRunner/session-4711 changed Rootwatch itself"),
         ("rootwatch_tampered", {"userIdentity": None}, "Somebody (identity not stated) changed Rootwatch itself"),
-        ("write", {"userIdentity.sessionContext.assumedRoot": "true"}, "An AssumeRoot session changed something"),
+        (
+            "write",
+            {"userIdentity.sessionContext.assumedRoot": "true"},
+            "An AssumeRoot session acted in a member account",
+        ),
     ],
 )
 def test_the_first_words_say_who_and_whether_it_worked(specimen: str, changes: Changes, words: str) -> None:

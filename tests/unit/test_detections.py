@@ -232,19 +232,19 @@ def test_no_user_named_is_root_itself(name: str, stem: str, request_stated: Any)
 
 @pytest.mark.parametrize("name", ["CreateAccessKey", "DeactivateMFADevice", "EnableMFADevice", "ResyncMFADevice"])
 def test_an_iam_user_s_credential_is_not_root_s(name: str) -> None:
-    """The same call for a named IAM user is a plain change by root, also when the parameters came as text."""
+    """The same call for a named IAM user is a change of IAM by root, also when the parameters came as text."""
     for request in ({"userName": "dana"}, '{"userName": "dana"}', {"userName": "root"}):
-        assert act(name, "iam.amazonaws.com", requestParameters=request) == {"write": M}
+        assert act(name, "iam.amazonaws.com", requestParameters=request) == {"iam_changed": H}
 
 
 def test_root_s_device_goes_by_its_serial_number() -> None:
-    """Deleting root's virtual device or passkey counts; deleting an IAM user's device is a plain change."""
+    """Deleting root's virtual device or passkey counts; deleting an IAM user's device is a change of IAM."""
     prefix = "arn:aws:iam::111122223333"
     for serial in (f"{prefix}:mfa/root-account-mfa-device", f"{prefix}:u2f/root/key-EXAMPLE"):
         changes = {"requestParameters": {"serialNumber": serial}}
         assert act("DeleteVirtualMFADevice", "iam.amazonaws.com", **changes) == {"mfa_removed": C}
     changes = {"requestParameters": {"serialNumber": f"{prefix}:mfa/dana"}}
-    assert act("DeleteVirtualMFADevice", "iam.amazonaws.com", **changes) == {"write": M}
+    assert act("DeleteVirtualMFADevice", "iam.amazonaws.com", **changes) == {"iam_changed": H}
 
 
 def test_the_name_that_iam_gives_root_is_root() -> None:
@@ -349,7 +349,7 @@ def test_write_and_read_only_where_nothing_else_fits_but_the_access_key() -> Non
         "access_key_used": C,
         "logging_tampered": C,
     }
-    denied = act("CreateUser", "iam.amazonaws.com", userIdentity=AKIA, errorCode="AccessDenied")
+    denied = act("CreateBucket", "s3.amazonaws.com", userIdentity=AKIA, errorCode="AccessDenied")
     assert denied == {"access_key_used": C, "denied": M}
 
 

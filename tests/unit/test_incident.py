@@ -282,7 +282,9 @@ def test_new_detection_at_high_is_each_act_and_target() -> None:
 def test_new_detection_at_medium_is_the_detection_alone() -> None:
     """At medium a new kind of act is told once, whatever its name; below medium it is only counted."""
     here = Changes({"sourceIPAddress": HOME} | SAME_SESSION)
-    reasons = told(at(0, "write"), at(1, "write", eventName="PutObject"), at(2, "denied", **here), at(3))
+    reasons = told(
+        at(0, "write"), at(1, "write", eventName="PutObject"), at(2, "write", errorCode="AccessDenied", **here), at(3)
+    )
     assert reasons[1:] == [(), ("new_detection",), ()]
 
 
