@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from rootwatch.alert import shown
+from rootwatch.alert import visible
 from rootwatch.context.observation import Observation
 from rootwatch.detections.detection import OwnResources
 from rootwatch.errors import UnreadableRecordError
@@ -41,8 +41,20 @@ def observations(files: Sequence[str], own: OwnResources) -> Iterator[Observatio
 
 def run_inspect(files: Sequence[str], *, as_json: bool, stack_name: str) -> int:
     """Print what is seen in the records; return 1 if anything could not be read, else 0."""
-    found = observations(files, OwnResources(stack_name))
+    found = told_if_empty(observations(files, OwnResources(stack_name)), files)
     return _print_json(found) if as_json else _print_list(found)
+
+
+def told_if_empty(
+    found: Iterator[Observation | Unreadable], files: Sequence[str]
+) -> Iterator[Observation | Unreadable]:
+    """Yield what was found; say on standard error if that is nothing: a wrong path must not look like no root use."""
+    empty = True
+    for each in found:
+        empty = False
+        yield each
+    if empty:
+        sys.stderr.write(f"No records were found in {', '.join(visible(file) for file in files)}.\n")
 
 
 def _print_json(found: Iterator[Observation | Unreadable]) -> int:
@@ -67,7 +79,9 @@ def _print_list(found: Iterator[Observation | Unreadable]) -> int:
     for each in found:
         if isinstance(each, Unreadable):
             status = 1
-            errors.print(Text(f"{shown(each.file)}, {shown(each.position)}: {shown(each.error, 400)}", style="red"))
+            errors.print(
+                Text(f"{visible(each.file)}, {visible(each.position)}: {visible(each.error, 400)}", style="red")
+            )
         elif each.relevant:
             listed += 1
             console.print(_lines(each))
@@ -81,12 +95,12 @@ def _lines(observation: Observation) -> Text:
     record, severity = observation.record, str(observation.severity or "info")
     moment = f"{record.event_time:%Y-%m-%d %H:%M:%S}" if record.event_time else "time not stated    "
     detections = ", ".join(finding.detection.stem for finding in observation.findings)
-    source = observation.source.ip or shown(observation.source.raw or "source not stated", 40)
+    source = observation.source.ip or visible(observation.source.raw or "source not stated", 40)
     return Text.assemble(
         f"{moment}  ",
         (f"{severity:<8}", SEVERITY_STYLES[severity]),
-        f"  {shown(record.account_id or 'account not stated', 20):<12}  ",
-        (shown(record.event_name or "event not stated", 48), "bold"),
+        f"  {visible(record.account_id or 'account not stated', 20):<12}  ",
+        (visible(record.event_name or "event not stated", 48), "bold"),
         "\n" + " " * 21,
         (f"{detections}\n" + " " * 21, SEVERITY_STYLES[severity]),
         f"{record.actor.kind}, {record.outcome}, {source}",

@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from rootwatch.alert import Alert, shown
+from rootwatch.alert import Alert, visible
 from rootwatch.audit.memory import MemoryTable
 from rootwatch.audit.store import AuditStore
 from rootwatch.channels import slack, sns
 from rootwatch.detections.detection import OwnResources
 from rootwatch.pipeline import Clock, Recorder, ReplaySummary
 from rootwatch.pipeline import replay as replay_records
-from rootwatch_cli.inspect import SEVERITY_STYLES, Unreadable, observations
+from rootwatch_cli.inspect import SEVERITY_STYLES, Unreadable, observations, told_if_empty
 
 if TYPE_CHECKING:
     from rootwatch.context.observation import Observation
@@ -36,16 +36,18 @@ def run_replay(  # noqa: PLR0913 - the command's options
     files: Sequence[str], *, as_json: bool, render: str | None, stack_name: str, idle_minutes: int, runbook_url: str
 ) -> int:
     """Print each alert that the records cause; return 1 if anything could not be read, else 0."""
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, soft_wrap=True)
     own = OwnResources(stack_name)
     summary = ReplaySummary()
     records: list[Observation] = []
     with errors.status("Reading…") if errors.is_terminal else _Quiet():
-        for each in observations(files, own):
+        for each in told_if_empty(observations(files, own), files):
             if isinstance(each, Unreadable):
                 summary.rejected += 1
                 summary.records += 1
-                errors.print(Text(f"{shown(each.file)}, {shown(each.position)}: {shown(each.error, 400)}", style="red"))
+                errors.print(
+                    Text(f"{visible(each.file)}, {visible(each.position)}: {visible(each.error, 400)}", style="red")
+                )
             else:
                 records.append(each)
     clock = Clock(datetime(1970, 1, 1, tzinfo=UTC))

@@ -125,12 +125,23 @@ def shown(text: object, longest: int = LONGEST_VALUE) -> str:
     dots of what could be a host name become `[.]`, so that no mail program or chat makes a link of it. The names of
     AWS services (`iam.amazonaws.com`) stay as they are.
     """
-    words = str(text)[: longest * 4].split()
-    cleaned = " ".join(words)
+    cleaned = visible(text, longest * 4).replace("://", "[:]//")
+    return _shortened(_WORD_WITH_DOTS.sub(_without_host, cleaned), longest)
+
+
+def visible(text: object, longest: int = LONGEST_VALUE) -> str:
+    """Return text on one line, bounded, and with every character that cannot be seen as its code; links stay links.
+
+    For the terminal and for what people named themselves, such as a file.
+    """
+    cleaned = " ".join(str(text)[: longest * 4].split())
     if not cleaned.isascii() or not cleaned.isprintable():
         cleaned = "".join(map(_visible, cleaned))
-    cleaned = _WORD_WITH_DOTS.sub(_without_host, cleaned.replace("://", "[:]//"))
-    return cleaned if len(cleaned) <= longest else f"{cleaned[: longest - 1]}…"
+    return _shortened(cleaned, longest)
+
+
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 _WORD_WITH_DOTS: Final = re.compile(r"[A-Za-z0-9_.-]+")
