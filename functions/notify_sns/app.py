@@ -19,6 +19,7 @@ def handler(event: dict[str, Any], _context: object) -> Any:  # noqa: ANN401 - P
     """Deliver a batch of the stream; what a channel did not take is reported, so that the stream tries it again."""
     with processor(records=event["Records"], handler=wiring.sns_notifier().deliver):
         for status, result, *_ in processor.process():
-            metrics.add_metric(name=f"Deliveries{status.capitalize()}", unit=MetricUnit.Count, value=1)
-            (logger.error if status == "fail" else logger.info)("delivery: %s", result)
+            state = "failed" if status == "fail" else result
+            metrics.add_metric(name=f"Deliveries{state.capitalize()}", unit=MetricUnit.Count, value=1)
+            (logger.error if state == "failed" else logger.info)("delivery: %s", result)
     return processor.response()

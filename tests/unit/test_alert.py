@@ -380,7 +380,7 @@ def test_a_summary_tells_the_story() -> None:
     alert = compose(due)
     assert alert.kind == "summary"
     assert alert.headline.startswith(
-        "Root use ended · account 111122223333 · 2 times CreateBucket, ConsoleLogin, 3 reads"
+        "Root use ended · account 111122223333 · ConsoleLogin, 2 times CreateBucket, 3 reads"
     )
     assert alert.event_ids == ()
     assert alert.next_steps == ()

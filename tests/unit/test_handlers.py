@@ -245,7 +245,7 @@ def test_a_notifier_delivers_and_reports_what_was_not_taken(
     assert len(sent) == 2
     assert "out of reach" in logged(caplog)
     metrics = {name: sum(values) for name, values in metrics_of(capsys.readouterr().out).items()}
-    assert metrics == {"DeliveriesSuccess": 2, "DeliveriesFail": 1}
+    assert metrics == {"DeliveriesSent": 2, "DeliveriesFailed": 1}
     module.handler(stream_event([keys[0], keys[2]]), Context())
     assert len(sent) == 2
 

@@ -154,7 +154,18 @@ def test_a_source_comes_back() -> None:
 def test_a_delivery_comes_back_and_only_an_undelivered_one_is_indexed(state: DeliveryState) -> None:
     """The ledger reads back equal, and is in the index until it is sent or has nowhere to go."""
     delivery = Delivery(
-        "i-1", ACCOUNT, "slack", 1, NOW, state, (Attempt(NOW, "no"), Attempt(NOW, None)), 2, "ok", NOW, 5
+        "i-1",
+        ACCOUNT,
+        "slack",
+        1,
+        NOW,
+        state,
+        (Attempt(NOW, "no"), Attempt(NOW, None)),
+        2,
+        "ok",
+        lease_until=NOW,
+        revision=5,
+        refused=True,
     )
     item = delivery_item(delivery)
     check_item(item)

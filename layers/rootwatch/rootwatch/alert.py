@@ -27,7 +27,7 @@ _WHY_WORDS: Final[Mapping[Why, str]] = {
     Why.RECOVERED: "a completed password recovery",
     Why.CREDENTIAL_CHANGED: "a credential of root was created or changed",
     Why.NEW_SOURCE: "an address that is new to this incident",
-    Why.NEW_CREDENTIAL: "a session or key that is new to this incident",
+    Why.NEW_CREDENTIAL: "a session or key that this account has not seen lately",
     Why.NEW_CLIENT: "a kind of client that is new to this incident",
     Why.NEW_DETECTION: "an act that is new to this incident",
     Why.SEVERITY: "more severe than anything before in this incident",
@@ -125,8 +125,13 @@ def shown(text: object, longest: int = LONGEST_VALUE) -> str:
     dots of what could be a host name become `[.]`, so that no mail program or chat makes a link of it. The names of
     AWS services (`iam.amazonaws.com`) stay as they are.
     """
-    cleaned = visible(text, longest * 4).replace("://", "[:]//")
-    return _shortened(_WORD_WITH_DOTS.sub(_without_host, cleaned), longest)
+    return _shortened(unlinked(visible(text, longest * 4)), longest)
+
+
+def unlinked(text: str) -> str:
+    """Return text in which no mail program or chat finds an address to link: `[:]//`, and `[.]` for any kind of dot."""
+    plain_dots = text.translate(_DOTS).replace("://", "[:]//")
+    return _WORD_WITH_DOTS.sub(_without_host, plain_dots)
 
 
 def visible(text: object, longest: int = LONGEST_VALUE) -> str:
@@ -144,9 +149,11 @@ def _shortened(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-_WORD_WITH_DOTS: Final = re.compile(r"[A-Za-z0-9_.-]+")
+_DOTS: Final = {ord(dot): "." for dot in "\u2024\u3002\ufe52\uff0e\uff61"}
+"""What browsers take for the dot of a host name besides the full stop."""
+_WORD_WITH_DOTS: Final = re.compile(r"[\w.-]+")
 _SERVICE_NAME: Final = re.compile(r"[a-z0-9-]{1,40}\.amazonaws\.com(?:\.cn)?")
-_DOT_OF_A_HOST: Final = re.compile(r"\.(?=[A-Z]{2})|(?<=www)\.", re.IGNORECASE)
+_DOT_OF_A_HOST: Final = re.compile(r"\.(?=[^\W\d_]{2})|(?<=www)\.", re.IGNORECASE)
 
 
 def _without_host(word: re.Match[str]) -> str:
@@ -280,10 +287,11 @@ def _headline_of_incident(due: DueAlert) -> str:
 
 def story(incident: Incident) -> str:
     """Return what happened in an incident, in words: "2 times CreateRole, UpdateTrail, 633 reads in 13 regions; …"."""
-    acts = sorted(incident.acts.items(), key=lambda act: (-act[1], act[0]))
-    parts = [shown(name, 40) if count == 1 else f"{count} times {shown(name, 40)}" for name, count in acts[:5]]
-    if len(acts) > 5:  # noqa: PLR2004 - what fits on one line
-        parts.append(f"{len(acts) - 5} other kinds of change")
+    # The rare acts first: what was done once, among hundreds of another, is what matters.
+    acts = sorted(incident.acts.items(), key=lambda act: (act[1], act[0]))
+    parts = [shown(name, 40) if count == 1 else f"{count} times {shown(name, 40)}" for name, count in acts[:8]]
+    if len(acts) > 8:  # noqa: PLR2004 - what fits on one line
+        parts.append(f"{len(acts) - 8} other kinds of change")
     if incident.reads:
         parts.append(f"{incident.reads} reads" if incident.reads > 1 else "1 read")
     regions = len(incident.regions)
@@ -367,7 +375,7 @@ def _client_fact(observation: Observation) -> str:
     client, agent = observation.client, observation.record.user_agent
     if agent is None:
         return "not stated"
-    return f"{client.name} ({client.kind})" if client.name else f"{shown(agent, 96)} ({client.kind})"
+    return f"{shown(client.name, 96)} ({client.kind})" if client.name else f"{shown(agent, 96)} ({client.kind})"
 
 
 def _acting_through(record: Record) -> str:

@@ -13,7 +13,13 @@ from rootwatch.alert import Alert
 from rootwatch.audit.items import Attempt, Delivery, DeliveryState
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Key
-from rootwatch.errors import DamagedItemError, DeliveryError, DeliveryFailedError, StoreConflictError
+from rootwatch.errors import (
+    DamagedItemError,
+    DeliveryError,
+    DeliveryFailedError,
+    DeliveryRefusedError,
+    StoreConflictError,
+)
 
 LEASE: Final = timedelta(seconds=90)
 """Longer than a notifier may run, so that a lease only outlives a sender that died."""
@@ -39,7 +45,9 @@ Sender = Callable[[Alert], Sent | Unconfigured]
 """Sends one alert; raises a `DeliveryError` where the channel did not take it."""
 
 
-def deliver(store: AuditStore, key: Key, send: Sender, now: Callable[[], datetime]) -> DeliveryState:
+def deliver(
+    store: AuditStore, key: Key, send: Sender, now: Callable[[], datetime], leave: Callable[[str], None]
+) -> DeliveryState:
     """Send one alert on one channel, unless it is sent already, and keep the ledger.
 
     Args:
@@ -47,13 +55,13 @@ def deliver(store: AuditStore, key: Key, send: Sender, now: Callable[[], datetim
         key: the delivery's key, as the table's stream has it.
         send: the channel's sender.
         now: the clock, UTC.
+        leave: leaves a dead letter with the reason; may raise, and then the ledger does not say refused yet.
 
     Returns:
-        What the ledger says afterwards: sent, or unconfigured.
+        What the ledger says afterwards: sent, unconfigured, or failed where the channel refused it for good.
 
     Raises:
         DeliveryFailedError: the channel did not take it, or somebody else is sending it right now; a retry helps.
-        DeliveryRefusedError: the channel refused it for good; the ledger names the reason.
         DamagedItemError: ledger or alert are missing or altered; no retry helps.
         StoreError: the table could not be read or written.
 
@@ -62,15 +70,20 @@ def deliver(store: AuditStore, key: Key, send: Sender, now: Callable[[], datetim
     if delivery is None:
         message = "The ledger of a delivery is gone from the audit table."
         raise DamagedItemError(message)
-    if delivery.state in {DeliveryState.SENT, DeliveryState.UNCONFIGURED}:
+    if delivery.refused or delivery.state in {DeliveryState.SENT, DeliveryState.UNCONFIGURED}:
         return delivery.state
-    delivery = _leased(store, delivery, now())
     alert = store.alert(delivery.incident_id, delivery.number)
     if alert is None:
         message = "An alert is gone from the audit table."
         raise DamagedItemError(message)
+    delivery = _leased(store, delivery, now())
     try:
         answer = send(alert)
+    except DeliveryRefusedError as error:
+        failed = store.write_delivery(delivery, _after(delivery, DeliveryState.FAILED, now(), str(error)))
+        leave(str(error))
+        store.write_delivery(failed, replace(failed, refused=True))
+        return DeliveryState.FAILED
     except DeliveryError as error:
         store.write_delivery(delivery, _after(delivery, DeliveryState.FAILED, now(), str(error)))
         raise

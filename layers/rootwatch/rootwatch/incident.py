@@ -18,7 +18,7 @@ from rootwatch.context.source import SourceKind
 from rootwatch.detections import sign_in
 from rootwatch.detections.catalogue import CATALOGUE
 from rootwatch.detections.detection import Finding, Severity, Stage
-from rootwatch.detections.organization import task_policy
+from rootwatch.detections.organization import ASSUMED, task_policy
 from rootwatch.record import ActorKind, Outcome
 
 GENESIS: Final = "0" * 64
@@ -38,10 +38,13 @@ FULL_SET_EVERY: Final = timedelta(minutes=10)
 LARGEST_SET: Final = 200
 """Entries a set of an incident holds; a full set counts everything as new, reported at most every ten minutes."""
 
+MOST_TARGETS: Final = 25
+"""Acts and targets that are told one by one of one detection; a flood under one name leaves room for the others."""
+
 LONGEST_ENTRY: Final = 64
 """Characters of a name or an address in a set, so that an incident full of minted ones still fits its item."""
 
-MOST_OPEN: Final = 32
+MOST_OPEN: Final = 16
 """Open incidents of one kind of story. Further stories join the latest one, where all that is new is told as well.
 
 Minted task policies would else open incidents without end; so the account's head stays under 2 KB.
@@ -304,7 +307,7 @@ def fold(
     if overflows:
         after = replace(after, overflowed=after.overflowed + 1)
     if Why.FULL_SET in why:
-        after = replace(after, full_set_at=observation.time)
+        after = replace(after, full_set_at=max(observation.time, before.full_set_at or observation.time))
     alerts: tuple[DueAlert, ...] = ()
     if why:
         after = replace(_reported(after, now), severity=max(after.severity, _alert_severity(observation), key=_rank))
@@ -449,17 +452,22 @@ def _why_opened(observation: Observation, seen: SourceSeen | None, known_lineage
     return (Why.OPENED, *news, *unseen) if is_urgent or unseen else ()
 
 
-def _why(incident: Incident, observation: Observation, known_lineages: tuple[str, ...]) -> tuple[tuple[Why, ...], bool]:
+def _why(  # noqa: C901 - one line per reason
+    incident: Incident, observation: Observation, known_lineages: tuple[str, ...]
+) -> tuple[tuple[Why, ...], bool]:
     """Return why a record of an open incident is told, and whether something new in it found a full set."""
     actor = observation.record.actor
     severity = observation.severity or Severity.INFO
     if actor.kind is ActorKind.AWS_SERVICE and severity.rank < Severity.MEDIUM.rank and not observation.event_id_reused:
         return (), False
-    why = list(_always(observation))
+    # What anybody may have put on the bus is told once per kind: a flood of it must not bury what is real.
+    why = list(_always(observation)) if _is_admitted(observation) else []
     told: tuple[str, ...] = getattr(incident, _novelty_set(observation))
-    checks: list[tuple[Why, tuple[str, ...], str | None]] = [
-        (Why.NEW_DETECTION, told, key) for key in _novelty_keys(observation)
-    ]
+    unseen = [key for key in _novelty_keys(observation) if key not in told]
+    overflows = any(not _has_room(told, key) for key in unseen)
+    if Why.NEW_DETECTION not in why and any(_has_room(told, key) for key in unseen):
+        why.append(Why.NEW_DETECTION)
+    checks: list[tuple[Why, tuple[str, ...], str | None]] = []
     if _is_root_use(observation):
         checks.append((Why.NEW_SOURCE, incident.sources, _source_key(observation)))
         checks.append((Why.NEW_CREDENTIAL, (*incident.lineages, *known_lineages), _lineage_key(incident, observation)))
@@ -467,7 +475,6 @@ def _why(incident: Incident, observation: Observation, known_lineages: tuple[str
         checks.append((Why.NEW_CLIENT, incident.clients, _client_key(observation) if incident.clients else None))
     else:
         checks.append((Why.NEW_SOURCE, incident.failed_sources, _source_key(observation)))
-    overflows = False
     for reason, known, key in checks:
         if key is None or key in known or reason in why:
             continue
@@ -481,7 +488,7 @@ def _why(incident: Incident, observation: Observation, known_lineages: tuple[str
         why.append(Why.STAGE)
     if overflows and not why:
         last = incident.full_set_at
-        if last is None or abs(observation.time - last) >= FULL_SET_EVERY:
+        if last is None or observation.time - last >= FULL_SET_EVERY:
             why.append(Why.FULL_SET)
     return tuple(why), overflows and not why
 
@@ -502,17 +509,23 @@ def _always(observation: Observation) -> list[Why]:
 
 
 def _novelty_keys(observation: Observation) -> list[str]:
-    """Return what must be new to be told again: (detection, event name, target) from high, else the detection.
+    """Return what must be new to be told again, of each finding at medium or above.
 
-    The severity belongs to it: the same act on the same target is another one when it does more harm.
+    `detection severity` from medium, and besides `detection severity:hash` of event name and target from high, and of
+    the target account of AssumeRoot: the same act on the same target is another one when it does more harm. What others
+    did not succeed in has keys of its own in the set of failures.
     """
     record = observation.record
+    who = "" if record.actor.by_root else "others "
     keys = []
     for finding in observation.findings:
-        if finding.severity.rank >= Severity.HIGH.rank:
-            keys.append(_digest(f"{finding.detection.id} {finding.severity} {record.event_name} {record.target}"))
-        elif finding.severity is Severity.MEDIUM:
-            keys.append(finding.detection.id)
+        if finding.severity.rank < Severity.MEDIUM.rank:
+            continue
+        kind = f"{who}{finding.detection.stem} {finding.severity}"
+        keys.append(kind)
+        if finding.severity.rank >= Severity.HIGH.rank or finding.detection is ASSUMED:
+            target = record.target_account_id if finding.detection is ASSUMED else record.target
+            keys.append(f"{kind}:{_digest(f'{record.event_name} {target}')}")
     return keys
 
 
@@ -621,13 +634,20 @@ def _add(incident: Incident, observation: Observation, now: datetime) -> Inciden
     )
 
 
+def _has_room(told: tuple[str, ...], key: str) -> bool:
+    """Return whether a key of `_novelty_keys` may be told: a detection always, its targets up to `MOST_TARGETS`."""
+    kind, mark, _ = key.partition(":")
+    return not mark or sum(1 for each in told if each.startswith(f"{kind}:")) < MOST_TARGETS
+
+
 def _with(known: tuple[str, ...], key: str | None) -> tuple[str, ...]:
     return known if key is None or key in known or len(known) >= LARGEST_SET else (*known, key)
 
 
 def _with_all(known: tuple[str, ...], keys: list[str]) -> tuple[str, ...]:
     for key in keys:
-        known = _with(known, key)
+        if key not in known and _has_room(known, key):
+            known = (*known, key)
     return known
 
 

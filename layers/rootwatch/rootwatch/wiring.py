@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -31,7 +31,8 @@ from rootwatch.settings import DetectSettings, NotifySlackSettings, NotifySnsSet
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
-_CONFIG: Final = Config(connect_timeout=3, read_timeout=8, retries={"mode": "standard", "max_attempts": 3})
+_CONFIG: Final = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "max_attempts": 2})
+"""Two tries of eight seconds at most fit the functions' time; what fails then, the queue or the stream tries again."""
 _SECONDS_PER_PUBLISH: Final = 0.2
 """At most five messages a second: over ten, SNS suspends e-mail subscriptions.
 https://docs.aws.amazon.com/sns/latest/dg/sns-email-notifications.html"""
@@ -131,6 +132,7 @@ class Notifier:
     store: AuditStore
     send: Sender
     leave: Callable[[str, str, str], None]
+    damaged: set[Key] = field(default_factory=set)
 
     def deliver(self, record: Mapping[str, Any]) -> DeliveryState:
         """Deliver the alert whose ledger the stream record is about.
@@ -151,10 +153,16 @@ class Notifier:
         except (KeyError, TypeError):
             self.leave("{}", "A stream record names no item.", "not stated")
             return DeliveryState.FAILED
+
+        def leave(reason: str) -> None:
+            self.leave(json.dumps({"pk": key.pk, "sk": key.sk}), reason, f"{key.pk} {key.sk}")
+
         try:
-            return deliver(self.store, key, self.send, _now)
-        except (DeliveryRefusedError, DamagedItemError) as error:
-            self.leave(json.dumps({"pk": key.pk, "sk": key.sk}), str(error), f"{key.pk} {key.sk}")
+            return deliver(self.store, key, self.send, _now, leave)
+        except DamagedItemError as error:
+            if key not in self.damaged:  # once per container: the stream repeats a batch for its neighbours' sake
+                leave(str(error))
+                self.damaged.add(key)
             return DeliveryState.FAILED
 
 
@@ -197,6 +205,7 @@ def slack_notifier() -> Notifier:
         logging.getLogger(name).setLevel(logging.INFO)  # their DEBUG lines hold the secret and the webhook's path
     secrets = SecretsProvider(boto3_client=_session().client("secretsmanager", config=_CONFIG))
     session = requests.Session()
+    quiet = _Quiet()
     session.trust_env = False  # no proxy and no .netrc of the environment may see the webhook's address
 
     def send(alert: Alert) -> Sent | Unconfigured:
@@ -204,13 +213,19 @@ def slack_notifier() -> Notifier:
         if address is None:
             return Unconfigured("Slack's secret holds no webhook_url yet")
         message = slack.payload(alert, settings.runbook_url)
+        quiet.check()
         try:
             return Sent(slack.post(session, address, message))
         except DeliveryFailedError as error:
+            quiet.begin(error.retry_after)
             if error.retry_after is None or error.retry_after > _LONGEST_WAIT:
                 raise
-            time.sleep(error.retry_after)  # Slack said how long; the stream would come back at its own pace
+        time.sleep(quiet.rest())  # Slack said how long; the stream would come back at its own pace
+        try:
             return Sent(slack.post(session, address, message))
+        except DeliveryFailedError as error:
+            quiet.begin(error.retry_after)
+            raise
 
     return Notifier(_store(settings.table_name), send, _dead_letters(settings.dead_letter_queue_url))
 
@@ -244,3 +259,26 @@ class _Pace:
         if rest > 0:
             time.sleep(rest)
         self._last = time.monotonic()
+
+
+class _Quiet:
+    """Holds back every message of this container for as long as the channel asked for with the last one."""
+
+    def __init__(self) -> None:
+        self._until = float("-inf")
+
+    def begin(self, seconds: float | None) -> None:
+        """Be quiet for so many seconds; None changes nothing."""
+        if seconds is not None:
+            self._until = max(self._until, time.monotonic() + seconds)
+
+    def rest(self) -> float:
+        """Return the seconds that are left, 0 for none."""
+        return max(0.0, self._until - time.monotonic())
+
+    def check(self) -> None:
+        """Raise while the channel wants quiet; a retry helps when `retry_after` has passed."""
+        rest = self.rest()
+        if rest > 0:
+            message = "Slack asked to wait, with the message before this one."
+            raise DeliveryFailedError(message, retry_after=rest)

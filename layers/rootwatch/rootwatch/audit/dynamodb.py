@@ -60,7 +60,7 @@ class DynamoTable:
         message = f"DynamoDB left {len(asked)} keys unread after {_GET_ROUNDS} rounds; it is throttling."
         raise StoreUnavailableError(message)
 
-    def query(self, pk: str, prefix: str = "") -> Iterator[Item]:
+    def query(self, pk: str, prefix: str = "", *, most: int | None = None) -> Iterator[Item]:
         """Yield the partition's items; see `Table.query`."""
         request: dict[str, Any] = {
             "TableName": self._name,
@@ -68,11 +68,13 @@ class DynamoTable:
             "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)" if prefix else "pk = :pk",
             "ExpressionAttributeValues": {":pk": {"S": pk}} | ({":prefix": {"S": prefix}} if prefix else {}),
         }
+        if most is not None:
+            request["Limit"] = most
         while True:
             page = self._call(partial(self._client.query, **request))
             yield from (self._decode(values) for values in page["Items"])
-            if not page.get("LastEvaluatedKey"):
-                return
+            if most is not None or not page.get("LastEvaluatedKey"):
+                return  # a page of `Limit` items is complete: there is no filter that could leave some out
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def write(self, puts: Sequence[Put]) -> None:

@@ -426,7 +426,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The ledger of one alert on one channel. `lease_until` (UTC) keeps two senders apart; `revision` counts writes."""
+    """The ledger of one alert on one channel. `lease_until` (UTC) keeps two senders apart; `revision` counts writes.
+
+    `refused` is true once the channel refused it for good and a dead letter says so: nobody tries again by itself.
+    """
 
     incident_id: str
     account_id: str
@@ -437,6 +440,7 @@ class Delivery:
     attempts: tuple[Attempt, ...] = ()
     tries: int = 0
     receipt: str | None = None
+    refused: bool = False
     lease_until: datetime | None = None
     revision: int = 1
 
@@ -461,6 +465,7 @@ def delivery_item(delivery: Delivery) -> Item:
         "attempts": [{"at": moment_text(attempt.at), "error": attempt.error} for attempt in delivery.attempts],
         "tries": delivery.tries,
         "receipt": delivery.receipt,
+        "refused": delivery.refused,
         "lease_until": moment_text(delivery.lease_until) if delivery.lease_until else None,
         "revision": delivery.revision,
     }
@@ -492,6 +497,7 @@ def delivery_of(item: Item) -> Delivery:
             ),
             tries=_int(item, "tries"),
             receipt=None if item["receipt"] is None else _text(item, "receipt"),
+            refused=item["refused"] is True,
             lease_until=None if item["lease_until"] is None else _moment(item, "lease_until"),
             revision=_int(item, "revision"),
         ),
@@ -508,7 +514,8 @@ def _reading(what: str, read: Callable[[], _T]) -> _T:
     try:
         return read()
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        message = f"The item of {what} cannot be understood ({type(error).__name__}: {error}): it was changed."
+        # Not the error's text: it may quote what somebody wrote into the item.
+        message = f"The item of {what} cannot be understood ({type(error).__name__}): it was changed."
         raise DamagedItemError(message) from error
 
 

@@ -18,10 +18,10 @@ class MemoryTable:
         """Return copies of the items of the keys, None for one that is not there."""
         return [copy.deepcopy(self._partitions.get(key.pk, {}).get(key.sk)) for key in keys]
 
-    def query(self, pk: str, prefix: str = "") -> Iterator[Item]:
+    def query(self, pk: str, prefix: str = "", *, most: int | None = None) -> Iterator[Item]:
         """Yield copies of the partition's items whose sort key begins with `prefix`, in the order of the sort key."""
         partition = self._partitions.get(pk, {})
-        for sk in sorted(sk for sk in partition if sk.startswith(prefix)):
+        for sk in sorted(sk for sk in partition if sk.startswith(prefix))[:most]:
             yield copy.deepcopy(partition[sk])
 
     def write(self, puts: Sequence[Put]) -> None:

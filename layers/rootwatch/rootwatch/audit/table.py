@@ -52,8 +52,13 @@ class Table(Protocol):
 
         """
 
-    def query(self, pk: str, prefix: str = "") -> Iterator[Item]:
+    def query(self, pk: str, prefix: str = "", *, most: int | None = None) -> Iterator[Item]:
         """Yield the items of a partition whose sort key begins with `prefix`, in the order of the sort key.
+
+        Args:
+            pk: the partition.
+            prefix: what the sort key begins with.
+            most: how many items to read at the most; None for all.
 
         Raises:
             StoreUnavailableError: throttled or out of reach; a retry helps.

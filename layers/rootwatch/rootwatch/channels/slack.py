@@ -20,8 +20,8 @@ LONGEST_HEADER: Final = 150
 LONGEST_TEXT: Final = 3000
 LONGEST_ELEMENT: Final = 2000
 
-TIMEOUT_SECONDS: Final = (3.05, 10.0)
-"""To connect, and to wait for an answer."""
+TIMEOUT_SECONDS: Final = (3.05, 6.0)
+"""To connect, and to wait for an answer; five messages that all hang fit the function's minute."""
 
 _SIGNS: Final[Mapping[Severity, str]] = {
     Severity.CRITICAL: "🔴",

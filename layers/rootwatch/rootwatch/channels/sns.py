@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rootwatch.alert import DO_NOT, Alert, clock, detection_title
+from rootwatch.alert import DO_NOT, Alert, clock, detection_title, unlinked
 from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _ascii(text: str) -> str:
     plain = text.replace(" · ", ", ").replace("…", "...")
     decomposed = unicodedata.normalize("NFKD", plain)
     ascii_only = "".join(character if " " <= character <= "~" else "?" for character in decomposed)
-    return ascii_only.replace("://", "[:]//")  # a full-width colon is a plain one by now
+    return unlinked(ascii_only)  # again, for what became a dot, a colon or a letter only now
 
 
 def publish(client: "SNSClient", arguments: "PublishInputTypeDef") -> str:

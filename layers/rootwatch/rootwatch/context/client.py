@@ -38,7 +38,7 @@ _SDK: Final = re.compile(
     r"(Boto3|Botocore|aws-sdk-[a-z0-9-]{1,20}|APN/1\.0 HashiCorp/1\.0 Terraform|Terraform|pulumi)/([0-9.]{1,20})",
     re.IGNORECASE,
 )
-_CLI: Final = re.compile(r"aws-cli/([0-9A-Za-z.+-]{0,20})")
+_CLI: Final = re.compile(r"aws-cli/([0-9][0-9.]{0,19})?")
 _SERVICE: Final = re.compile(r"[a-z0-9.-]{1,100}\.amazonaws\.com(?:\.cn)?", re.IGNORECASE)
 
 
@@ -54,13 +54,13 @@ def classify(user_agent: str | None) -> Client:  # noqa: PLR0911 - a decision ta
     if text.startswith(("S3Console/", "console.", "signin.amazonaws.com", "Coral/")):
         return Client(ClientKind.CONSOLE, "AWS console")
     if match := _CLI.match(text):
-        return Client(ClientKind.CLI, f"AWS CLI {match.group(1)}".rstrip())
+        return Client(ClientKind.CLI, f"AWS CLI {match.group(1) or ''}".rstrip())
     if match := _SDK.match(text):
         return Client(ClientKind.SDK, f"{match.group(1)} {match.group(2)}")
     if text.casefold().startswith(("aws internal", "aws.internal")):
         return Client(ClientKind.SERVICE, "AWS Internal")
     if _SERVICE.fullmatch(text):
-        return Client(ClientKind.SERVICE, text[:60])
+        return Client(ClientKind.SERVICE, text)
     return Client(ClientKind.UNKNOWN)
 
 
