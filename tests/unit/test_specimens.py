@@ -57,7 +57,7 @@ def test_every_specimen_has_its_expectations() -> None:
 
 @every_specimen
 def test_the_package_reads_a_specimen_as_a_careful_reader_does(name: str) -> None:
-    """Relevance, actor, outcome, detections, severity, MFA, source and client are those worked out by hand."""
+    """Relevance, actor, outcome, detections, severity, MFA, source, client and need of root are as worked out."""
     for envelope, expected in zip(load_specimen(name), load_expectations(name), strict=True):
         line: dict[str, Any] = inspection(inspect_document(envelope, OwnResources("rootwatch")))
         found = {
@@ -69,6 +69,8 @@ def test_the_package_reads_a_specimen_as_a_careful_reader_does(name: str) -> Non
             "mfa": {"used": line["mfa"]["used"]},
             "source": {"kind": line["source"]["kind"]},
             "client": {"kind": line["client"]["kind"]},
+            "root_only_task": line["root_only_task"],
+            "role_alternative": line["role_alternative"],
         }
         assert found == expected | {"detections": sorted(expected["detections"])}
         identity, event_type = envelope["detail"]["userIdentity"], envelope["detail"]["eventType"]

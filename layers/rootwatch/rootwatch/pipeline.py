@@ -317,8 +317,8 @@ def inspection(observation: Observation) -> dict[str, object]:
             "country": source.country,
         },
         "client": {"kind": str(observation.client.kind), "name": observation.client.name},
-        "root_only_task": None,
-        "role_alternative": None,
+        "root_only_task": observation.root_need.task.id if observation.root_need else None,
+        "role_alternative": observation.role_alternative,
         "addendum": record.addendum,
         "problems": list(observation.problems),
     }

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from rootwatch.context import client, source
+from rootwatch.context import client, role_alternative, root_tasks, source
 from rootwatch.context.client import Client
+from rootwatch.context.root_tasks import RootNeed
 from rootwatch.context.source import Source
 from rootwatch.detections.catalogue import detect, highest
 from rootwatch.detections.detection import Finding, OwnResources, Severity
@@ -59,6 +60,16 @@ class Observation:
         if self.sent_at is None or self.record.event_time is None:
             return None
         return self.sent_at - self.record.event_time
+
+    @property
+    def root_need(self) -> RootNeed | None:
+        """Return the task that only root can do, where the record shows one."""
+        return root_tasks.need(self.record)
+
+    @property
+    def role_alternative(self) -> str | None:
+        """Return the IAM action with which a role could have done what root did; None where that is not known."""
+        return role_alternative.for_record(self.record)
 
     @property
     def late(self) -> bool:
