@@ -166,6 +166,28 @@ def test_what_is_missing_is_not_stated() -> None:
     }
 
 
+# --- whether root was needed ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("specimen", "changes", "told"),
+    [
+        ("access_key_created", {}, "yes: adding or changing an access key, signing certificate or MFA device of root"),
+        ("account_closed", {}, "yes: closing the account; if this is a member account, its management account can"),
+        ("read", {}, "no: a role with ec2:DescribeInstances would do"),
+        ("console_login", {}, None),
+        ("resource_shared", {"eventSource": "s3.amazonaws.com", "eventName": "PutBucketPolicy"}, None),
+        ("write", {"eventName": "\u202eCreateBucket https://evil.example.com"}, None),
+    ],
+)
+def test_whether_root_was_needed(specimen: str, changes: Changes, told: str | None) -> None:
+    """One fact answers it with yes and the task or no and the action, and is left out where that is not known."""
+    facts = dict(alert_for(make_observation(specimen, **changes)).facts)
+
+    assert ("Root needed?" in facts) is (told is not None)
+    assert facts.get("Root needed?", "").startswith(told or "")
+
+
 # --- marks ------------------------------------------------------------------------------------------------------------
 
 

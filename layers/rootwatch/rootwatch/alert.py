@@ -318,6 +318,9 @@ def _facts(observation: Observation, seen: SourceSeen | None, incident: Incident
     facts.append(("Source", _source_fact(observation, seen)))
     facts.append(("Client", _client_fact(observation)))
     facts.append(("Acting through", _acting_through(record)))
+    needed = _root_needed(observation)
+    if needed:
+        facts.append(("Root needed?", needed))
     facts.append(("Region", shown(record.region or "not stated", 64)))
     if incident.records > 1:
         facts.append(("Incident so far", story(incident)))
@@ -376,6 +379,13 @@ def _client_fact(observation: Observation) -> str:
     if agent is None:
         return "not stated"
     return f"{shown(client.name, 96)} ({client.kind})" if client.name else f"{shown(agent, 96)} ({client.kind})"
+
+
+def _root_needed(observation: Observation) -> str | None:
+    if observation.root_need is not None:
+        return shown(f"yes: {observation.root_need.sentence}")
+    action = observation.role_alternative
+    return f"no: a role with {action} would do" if action else None
 
 
 def _acting_through(record: Record) -> str:
