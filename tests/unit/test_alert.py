@@ -184,8 +184,8 @@ def test_whether_root_was_needed(specimen: str, changes: Changes, told: str | No
     """One fact answers it with yes and the task or no and the action, and is left out where that is not known."""
     facts = dict(alert_for(make_observation(specimen, **changes)).facts)
 
-    assert ("Root needed?" in facts) is (told is not None)
-    assert facts.get("Root needed?", "").startswith(told or "")
+    assert ("Root needed" in facts) is (told is not None)
+    assert facts.get("Root needed", "").startswith(told or "")
 
 
 # --- marks ------------------------------------------------------------------------------------------------------------

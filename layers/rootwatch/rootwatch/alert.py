@@ -320,7 +320,7 @@ def _facts(observation: Observation, seen: SourceSeen | None, incident: Incident
     facts.append(("Acting through", _acting_through(record)))
     needed = _root_needed(observation)
     if needed:
-        facts.append(("Root needed?", needed))
+        facts.append(("Root needed", needed))
     facts.append(("Region", shown(record.region or "not stated", 64)))
     if incident.records > 1:
         facts.append(("Incident so far", story(incident)))
