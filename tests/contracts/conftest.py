@@ -10,7 +10,7 @@ from moto import mock_aws
 
 from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.audit.memory import MemoryTable
-from rootwatch.audit.table import Table
+from rootwatch.audit.table import INDEXES, Table
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -44,21 +44,18 @@ def dynamodb(_client: "DynamoDBClient") -> Iterator["DynamoDBClient"]:
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
         AttributeDefinitions=[
             {"AttributeName": name, "AttributeType": "S"}
-            for name in ("pk", "sk", "undelivered_channel", "undelivered_since", "open_account", "opened_at")
+            for name in sorted({"pk", "sk"} | {name for index in INDEXES for name in (index.partition, index.sort)})
         ],
         GlobalSecondaryIndexes=[
             {
-                "IndexName": name,
+                "IndexName": index.name,
                 "KeySchema": [
-                    {"AttributeName": hash_key, "KeyType": "HASH"},
-                    {"AttributeName": range_key, "KeyType": "RANGE"},
+                    {"AttributeName": index.partition, "KeyType": "HASH"},
+                    {"AttributeName": index.sort, "KeyType": "RANGE"},
                 ],
                 "Projection": {"ProjectionType": "KEYS_ONLY"},
             }
-            for name, hash_key, range_key in (
-                ("undelivered", "undelivered_channel", "undelivered_since"),
-                ("open-incidents", "open_account", "opened_at"),
-            )
+            for index in INDEXES
         ],
     )
     yield client

@@ -8,7 +8,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rootwatch.audit.dynamodb import DynamoTable
-from rootwatch.audit.table import MOST_ACTIONS, MOST_ITEM_BYTES, Item, Key, Put, Table, key_of, size_of
+from rootwatch.audit.table import (
+    MOST_ACTIONS,
+    MOST_ITEM_BYTES,
+    OPEN_INCIDENTS,
+    UNDELIVERED,
+    Item,
+    Key,
+    Put,
+    Table,
+    key_of,
+    size_of,
+)
 from rootwatch.errors import (
     StoreConflictError,
     StoreError,
@@ -62,6 +73,25 @@ class TestTable:
         assert [str(entry["sk"]) for entry in table.query("P", "ALERT#")] == ["ALERT#10", "ALERT#2"]
         assert [str(entry["sk"]) for entry in table.query("P")] == sorted(keys, key=str.encode)
         assert list(table.query("P", "X")) == []
+
+    def test_an_index_holds_what_has_both_attributes(self, table: Table) -> None:
+        """An index gives the keys of one partition in order, or of all, and none of an item that lacks an attribute."""
+        for sk, account, opened in (("B", "1", "2"), ("A", "1", "3"), ("C", "1", "1"), ("D", "2", "0")):
+            table.write([Put(item(sk=sk, open_account=account, opened_at=opened))])
+        table.write([Put(item(sk="E", open_account="1")), Put(item(sk="F", opened_at="1"))])
+        assert [key.sk for key in table.index(OPEN_INCIDENTS, "1")] == ["C", "B", "A"]
+        assert sorted(key.sk for key in table.index(OPEN_INCIDENTS)) == ["A", "B", "C", "D"]
+        table.write([Put(item(sk="B"))])
+        assert [key.sk for key in table.index(OPEN_INCIDENTS, "1")] == ["C", "A"]
+        assert list(table.index(UNDELIVERED)) == list(table.index(OPEN_INCIDENTS, "9")) == []
+
+    def test_an_index_is_read_past_a_megabyte(self, table: Table) -> None:
+        """An index larger than one page of DynamoDB is read to its end."""
+        for n in range(12):
+            name = f"{n:02}" + "x" * 1_000
+            puts = [Put(item(sk=f"{name}{m:03}", open_account="1", opened_at=f"{n:02}{m:03}")) for m in range(100)]
+            table.write(puts)
+        assert len(list(table.index(OPEN_INCIDENTS, "1"))) == len(list(table.index(OPEN_INCIDENTS))) == 1200
 
     def test_query_reads_more_than_a_megabyte(self, table: Table) -> None:
         """A partition larger than one page of DynamoDB is read to its end."""

@@ -183,7 +183,7 @@ ITEMS = {
 }
 READERS = {"incident": incident_of, "alert": alert_of, "delivery": delivery_of, "head": head_of, "source": source_of}
 NOT_READ = {"pk", "sk", "schema_version", "account_id", "open_account", "updated_at", "address", "undelivered_channel",
-            "undelivered_since"}  # fmt: skip
+            "undelivered_since", "incident_month"}  # fmt: skip
 NOTHING_WRONG = {
     ("incident", "silent"),
     ("incident", "full_set_at"),

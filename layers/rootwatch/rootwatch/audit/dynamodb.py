@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rootwatch.audit.table import Item, Key, Put, Value, check_size
+from rootwatch.audit.table import Index, Item, Key, Put, Value, check_size, key_of
 from rootwatch.errors import StoreConflictError, StoreError, StoreUnavailableError, TransactionTooLargeError
 
 if TYPE_CHECKING:
@@ -75,6 +75,23 @@ class DynamoTable:
             yield from (self._decode(values) for values in page["Items"])
             if most is not None or not page.get("LastEvaluatedKey"):
                 return  # a page of `Limit` items is complete: there is no filter that could leave some out
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def index(self, index: Index, value: str | None = None) -> Iterator[Key]:
+        """Yield the keys in a sparse index; see `Table.index`."""
+        request: dict[str, Any] = {"TableName": self._name, "IndexName": index.name}
+        read: Callable[..., Any] = self._client.scan
+        if value is not None:
+            read = self._client.query
+            request["KeyConditionExpression"] = "#partition = :value"
+            request["ExpressionAttributeNames"] = {"#partition": index.partition}
+            request["ExpressionAttributeValues"] = {":value": {"S": value}}
+        while True:
+            page = self._call(partial(read, **request))
+            for values in page["Items"]:
+                yield key_of(self._decode(values))
+            if not page.get("LastEvaluatedKey"):
+                return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def write(self, puts: Sequence[Put]) -> None:

@@ -268,6 +268,7 @@ def incident_item(incident: Incident) -> Item:
         "sign_ins": [moment_text(moment) for moment in incident.sign_ins],
         "failures": [moment_text(moment) for moment in incident.failures],
         "full_set_at": moment_text(incident.full_set_at) if incident.full_set_at else None,
+        "incident_month": f"{incident.opened_at:%Y-%m}",
     }
     if incident.open:
         item["open_account"] = incident.account_id

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Sequence
 
-from rootwatch.audit.table import Item, Key, Put, check_size, key_of
+from rootwatch.audit.table import Index, Item, Key, Put, check_size, key_of
 from rootwatch.errors import StoreConflictError
 
 
@@ -23,6 +23,16 @@ class MemoryTable:
         partition = self._partitions.get(pk, {})
         for sk in sorted(sk for sk in partition if sk.startswith(prefix))[:most]:
             yield copy.deepcopy(partition[sk])
+
+    def index(self, index: Index, value: str | None = None) -> Iterator[Key]:
+        """Yield the keys of the items that have both attributes of the index; see `Table.index`."""
+        found = [
+            (str(item[index.sort]), key_of(item))
+            for partition in self._partitions.values()
+            for item in partition.values()
+            if index.partition in item and index.sort in item and value in {None, item[index.partition]}
+        ]
+        yield from (key for _, key in sorted(found, key=lambda entry: (entry[0], entry[1].pk, entry[1].sk)))
 
     def write(self, puts: Sequence[Put]) -> None:
         """Write all of the items or none; see `Table.write` for the errors."""

@@ -30,7 +30,7 @@ from rootwatch.audit.items import (
     source_of,
     stored_record,
 )
-from rootwatch.audit.table import Item, Key, Put, Table, key_of
+from rootwatch.audit.table import INCIDENTS, OPEN_INCIDENTS, UNDELIVERED, Item, Key, Put, Table, key_of
 from rootwatch.context.observation import Observation
 from rootwatch.context.source import SourceKind
 from rootwatch.errors import DamagedItemError
@@ -172,6 +172,20 @@ class AuditStore:
         self._table.write([Put(delivery_item(written), expects=("revision", before.revision))])
         return written
 
+    # --- find ------------------------------------------------------------------------------------------------------
+
+    def open_incidents(self) -> Iterator[str]:
+        """Yield the ids of the open incidents of every account; one that just opened may be missing."""
+        return (_incident_id(key) for key in self._table.index(OPEN_INCIDENTS))
+
+    def incidents_of(self, month: str) -> Iterator[str]:
+        """Yield the ids of the incidents that opened in a month (`2026-11`), the oldest first."""
+        return (_incident_id(key) for key in self._table.index(INCIDENTS, month))
+
+    def undelivered(self, channel: str) -> Iterator[Key]:
+        """Yield the keys of a channel's deliveries that are not sent, the oldest first."""
+        return self._table.index(UNDELIVERED, channel)
+
     # --- read ------------------------------------------------------------------------------------------------------
 
     def account_head(self, account_id: str) -> tuple[int, str]:
@@ -239,3 +253,7 @@ def _faults_of_event(sk: str, item: Item) -> list[str]:
     if hashlib.sha256(text.encode()).hexdigest() != item.get("sha256"):
         return [f"{sk}: its record is not the one that was hashed"]
     return []
+
+
+def _incident_id(key: Key) -> str:
+    return key.pk.removeprefix("INCIDENT#")

@@ -41,8 +41,26 @@ class Put:
         return key_of(self.item)
 
 
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A sparse index of the table: an item is in it while it has both attributes. It holds keys only."""
+
+    name: str
+    partition: str
+    sort: str
+
+
+UNDELIVERED: Final = Index("undelivered", "undelivered_channel", "undelivered_since")
+"""Deliveries that are not sent, by channel, since when."""
+OPEN_INCIDENTS: Final = Index("open-incidents", "open_account", "opened_at")
+"""Open incidents, by account, since when."""
+INCIDENTS: Final = Index("incidents", "incident_month", "opened_at")
+"""Every incident, by the month in which it opened (`2026-11`)."""
+INDEXES: Final = (UNDELIVERED, OPEN_INCIDENTS, INCIDENTS)
+
+
 class Table(Protocol):
-    """A table with a partition key `pk` and a sort key `sk`. Every read is strongly consistent."""
+    """A table with a partition key `pk` and a sort key `sk`. Every read but of an index is strongly consistent."""
 
     def get(self, keys: Sequence[Key]) -> list[Item | None]:
         """Return the items of the keys, in their order, None for one that is not there.
@@ -59,6 +77,19 @@ class Table(Protocol):
             pk: the partition.
             prefix: what the sort key begins with.
             most: how many items to read at the most; None for all.
+
+        Raises:
+            StoreUnavailableError: throttled or out of reach; a retry helps.
+
+        """
+
+    def index(self, index: Index, value: str | None = None) -> Iterator[Key]:
+        """Yield the keys of the items that a sparse index holds; what was written a moment ago may be missing.
+
+        Args:
+            index: which index.
+            value: only the items whose partition attribute is this one, in the order of their sort attribute; None for
+                all, in any order.
 
         Raises:
             StoreUnavailableError: throttled or out of reach; a retry helps.
