@@ -22,4 +22,4 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         metrics.add_metric(name=f"Messages{result.fate.capitalize()}", unit=MetricUnit.Count, value=1)
         if result.reason:
             logger.error("message %s", result.fate, extra={"message_id": result.message.id, "reason": result.reason})
-    return {"batchItemFailures": [{"itemIdentifier": each.message.id} for each in results if each.fate == "failed"]}
+    return {"batchItemFailures": [{"itemIdentifier": each.message.id} for each in results if each.fate.stays]}

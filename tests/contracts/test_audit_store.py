@@ -78,7 +78,7 @@ def test_the_sparse_indexes_hold_only_what_is_open_and_undelivered(dynamodb: "Dy
     store = record_writes(table, 1)
     assert count("open-incidents", "open_account", ACCOUNT) == 1
     assert count("undelivered", "undelivered_channel", "slack") == 1
-    [incident] = store.read_account(ACCOUNT, ()).incidents
+    [incident] = store.read_account(ACCOUNT, (), NOW).incidents
     delivery = store.delivery(delivery_key(incident.id, "slack", 1))
     assert delivery is not None
     store.write_delivery(delivery, replace(delivery, state=DeliveryState.SENT))

@@ -13,6 +13,7 @@ from rootwatch.audit.items import (
     Attempt,
     Delivery,
     DeliveryState,
+    address_key,
     alert_key,
     delivery_key,
     event_key,
@@ -54,12 +55,12 @@ def _changes(before: AccountState, observations: Sequence[Observation]) -> Chang
         events.append(outcome.event)
         incidents.update({incident.id: incident for incident in outcome.changed})
         alerts += [compose(due) for due in outcome.alerts]
-    return Changes(before, state, events, list(incidents.values()), alerts)
+    return Changes([(before, state)], events, list(incidents.values()), alerts)
 
 
 def _record(store: AuditStore, *observations: Observation) -> Changes:
     """Record a batch and return what was written."""
-    changes = _changes(store.read_account(ACCOUNT, observations), observations)
+    changes = _changes(store.read_account(ACCOUNT, observations, NOW), observations)
     store.write_account(changes, NOW, CHANNELS)
     return changes
 
@@ -76,15 +77,15 @@ class TestAccount:
 
     def test_an_account_without_a_head_is_at_its_beginning(self, store: AuditStore) -> None:
         """Nothing is known of an account that nobody wrote."""
-        assert store.read_account(ACCOUNT, STORY) == AccountState(ACCOUNT)
+        assert store.read_account(ACCOUNT, STORY, NOW) == AccountState(ACCOUNT)
         assert store.account_head(ACCOUNT) == (0, AccountState(ACCOUNT).chain)
 
     def test_roundtrip(self, store: AuditStore) -> None:
         """State, events, incident, alerts and one pending delivery per channel are there as they were folded."""
         changes = _record(store, *STORY)
         assert len(changes.alerts) >= 2
-        assert store.read_account(ACCOUNT, STORY) == replace(changes.after, version=1)
-        assert store.account_head(ACCOUNT) == (3, changes.after.chain)
+        assert store.read_account(ACCOUNT, STORY, NOW) == replace(changes.accounts[0][1], version=1)
+        assert store.account_head(ACCOUNT) == (3, changes.accounts[0][1].chain)
         for incident in changes.incidents:
             assert store.incident(incident.id) == incident
             assert len(list(store.incident_items(incident.id))) == 1 + 3 * incident.alerts
@@ -105,16 +106,16 @@ class TestAccount:
         """The next batch sees the first one's incident, address and chain."""
         first = _record(store, LOGIN)
         second = _record(store, KEY_CREATED)
-        assert second.before == replace(first.after, version=1)
-        assert second.before.sources.keys() == {LOGIN.source.key}
-        assert store.read_account(ACCOUNT, (LOGIN,)).version == 2
+        assert second.accounts[0][0] == replace(first.accounts[0][1], version=1)
+        assert second.accounts[0][0].sources.keys() == {LOGIN.source.key}
+        assert store.read_account(ACCOUNT, (LOGIN,), NOW).version == 2
         assert [incident.id for incident in second.incidents] == [incident.id for incident in first.incidents]
 
     def test_only_the_addresses_of_the_batch_are_read(self, store: AuditStore) -> None:
         """An address that the batch does not name stays in the table."""
         _record(store, LOGIN)
         elsewhere = make_observation("read", sourceIPAddress="198.51.100.77")
-        assert dict(store.read_account(ACCOUNT, (elsewhere,)).sources) == {}
+        assert dict(store.read_account(ACCOUNT, (elsewhere,), NOW).sources) == {}
 
     @pytest.mark.parametrize("written", [(), (LOGIN,), (LOGIN, KEY_CREATED)])
     def test_a_stale_version_is_a_conflict_and_writes_nothing(
@@ -123,7 +124,7 @@ class TestAccount:
         """Of two writers that read the same head the second one is told, and leaves no item behind."""
         for observation in written:
             _record(store, observation)
-        before = store.read_account(ACCOUNT, STORY)
+        before = store.read_account(ACCOUNT, STORY, NOW)
         first = _changes(before, (make_observation("write"),))
         second = _changes(before, (make_observation("denied"),))
         store.write_account(first, NOW, CHANNELS)
@@ -136,7 +137,7 @@ class TestAccount:
         """Even with the right version the same record is not written a second time."""
         changes = _record(store, LOGIN)
         held = _everything(table, changes)
-        again = _changes(store.read_account(ACCOUNT, (LOGIN,)), (LOGIN,))
+        again = _changes(store.read_account(ACCOUNT, (LOGIN,), NOW), (LOGIN,))
         with pytest.raises(StoreConflictError):
             store.write_account(again, NOW, CHANNELS)
         assert _everything(table, changes) == held
@@ -144,7 +145,9 @@ class TestAccount:
     def test_accounts_are_apart(self, store: AuditStore) -> None:
         """A record of one account does nothing to another."""
         _record(store, *STORY)
-        assert store.read_account("444455556666", STORY) == AccountState("444455556666")
+        other = store.read_account("444455556666", STORY, NOW)
+        assert replace(other, addresses={}) == AccountState("444455556666", addresses={})
+        assert {each for seen in other.addresses.values() for each in seen.accounts} == {ACCOUNT}
 
 
 class TestKnown:
@@ -152,15 +155,15 @@ class TestKnown:
 
     def test_new(self, store: AuditStore) -> None:
         """What is not stored is new, whatever else is."""
-        assert store.known(LOGIN) is Known.NEW
+        assert store.known([LOGIN])[0] is Known.NEW
         _record(store, KEY_CREATED)
-        assert store.known(LOGIN) is Known.NEW
+        assert store.known([LOGIN])[0] is Known.NEW
 
     def test_duplicate(self, store: AuditStore) -> None:
         """The same record, however it arrives, is a duplicate."""
         _record(store, LOGIN)
-        assert store.known(LOGIN) is Known.DUPLICATE
-        assert store.known(replace(LOGIN, sent_at=None)) is Known.DUPLICATE
+        assert store.known([LOGIN])[0] is Known.DUPLICATE
+        assert store.known([replace(LOGIN, sent_at=None)])[0] is Known.DUPLICATE
 
     def test_reused(self, store: AuditStore) -> None:
         """The same event id and time with another content is neither new nor a duplicate."""
@@ -169,23 +172,23 @@ class TestKnown:
             "console_login_without_mfa", eventID=LOGIN.record.event_id, sourceIPAddress="198.51.100.77"
         )
         assert other.record.event_id == LOGIN.record.event_id
-        assert store.known(other) is Known.REUSED
+        assert store.known([other])[0] is Known.REUSED
         _record(store, replace(other, event_id_reused=True))
-        assert store.known(other) is Known.DUPLICATE
-        assert store.known(LOGIN) is Known.DUPLICATE
+        assert store.known([other])[0] is Known.DUPLICATE
+        assert store.known([LOGIN])[0] is Known.DUPLICATE
 
     def test_records_without_an_event_id(self, store: AuditStore) -> None:
         """Without an event id the hash alone is the id: two such records are two, and neither is reused."""
         one = make_observation("console_login", eventID=None, number=1)
         other = make_observation("console_login", eventID=None, userAgent="other")
         _record(store, one)
-        assert store.known(one) is Known.DUPLICATE
-        assert store.known(other) is Known.NEW
+        assert store.known([one])[0] is Known.DUPLICATE
+        assert store.known([other])[0] is Known.NEW
 
     def test_an_event_id_that_begins_another(self, store: AuditStore) -> None:
         """An id that is the beginning of a stored one is not the same id."""
         _record(store, make_observation("console_login", eventID="abc-1"))
-        assert store.known(make_observation("console_login", eventID="abc")) is Known.NEW
+        assert store.known([make_observation("console_login", eventID="abc")])[0] is Known.NEW
 
 
 def _items(store: AuditStore) -> list[Item]:
@@ -395,40 +398,65 @@ class TestDamage:
         return _record(store, LOGIN)
 
     @pytest.mark.parametrize(
-        "attributes", [{"version": "1"}, {"sequence": None}, {"open_incidents": "x"}, {"chain": 7}]
+        "attributes",
+        [{"version": "1"}, {"version": -1}, {"sequence": None}, {"open_incidents": "x"}, {"chain": 7}, {"chain": "ab"}],
     )
     def test_of_the_head(self, store: AuditStore, table: Table, changes: Changes, attributes: dict[str, Any]) -> None:
-        """An altered head stops the account instead of beginning it anew."""
-        assert changes.events
+        """An altered head is put together again from what else is stored; the account goes on, the damage is known."""
         _change(table, head_key(ACCOUNT), **attributes)
-        with pytest.raises(DamagedItemError):
-            store.read_account(ACCOUNT, ())
+        state = store.read_account(ACCOUNT, (KEY_CREATED,), NOW)
+        assert [(damage.what, damage.pk, damage.sk) for damage in state.damages] == [
+            ("the account's head", head_key(ACCOUNT).pk, "HEAD")
+        ]
+        assert (state.sequence, state.chain) == (1, changes.events[0].chain)
+        assert [incident.id for incident in state.incidents] == [changes.incidents[0].id]
+        _record(store, KEY_CREATED)
+        after = store.read_account(ACCOUNT, (), NOW)
+        assert (after.damages, after.sequence) == ((), 2)
+        assert store.verify_chain(ACCOUNT, [MONTH]).faults == ()
+
+    def test_a_head_that_is_gone(self, store: AuditStore, table: Table, changes: Changes) -> None:
+        """An account whose head was removed does not begin anew: its events tell that there was one."""
+        _remove(table, head_key(ACCOUNT))
+        state = store.read_account(ACCOUNT, (), NOW)
+        [damage] = state.damages
+        assert (damage.what, damage.content) == ("the account's head", None)
+        assert (state.sequence, state.chain) == (1, changes.events[0].chain)
+        _record(store, KEY_CREATED)
+        assert store.verify_chain(ACCOUNT, [MONTH]).faults == ()
 
     def test_of_incident_address_alert_and_ledger(self, store: AuditStore, table: Table, changes: Changes) -> None:
-        """Each kind of item is read with the same care."""
+        """Each kind of item is read with the same care, and what detect reads does not stop the account."""
         incident_id = changes.incidents[0].id
         ledger = delivery_key(incident_id, "slack", 1)
         _change(table, alert_key(incident_id, 1), facts=[["only a label"]])
         _change(table, ledger, state="done")
         _change(table, source_key(ACCOUNT, LOGIN.source.key), times="many")
+        _change(table, address_key(LOGIN.source.key), accounts=7)
         with pytest.raises(DamagedItemError):
             store.alert(incident_id, 1)
         with pytest.raises(DamagedItemError):
             store.delivery(ledger)
-        assert store.read_account(ACCOUNT, ()).version == 1
-        with pytest.raises(DamagedItemError):
-            store.read_account(ACCOUNT, (LOGIN,))
+        assert store.read_account(ACCOUNT, (), NOW).damages == ()
         _change(table, incident_key(incident_id), opened_at="yesterday")
         with pytest.raises(DamagedItemError):
             store.incident(incident_id)
-        with pytest.raises(DamagedItemError):
-            store.read_account(ACCOUNT, ())
+        state = store.read_account(ACCOUNT, (LOGIN,), NOW)
+        assert [damage.what for damage in state.damages] == ["an incident", "a source", "an address"]
+        assert all(damage.content for damage in state.damages)
+        assert (state.version, state.incidents, state.sources, state.addresses) == (1, (), {}, {})
+        _record(store, make_observation("console_login_without_mfa", number=7))
+        again = store.read_account(ACCOUNT, (LOGIN,), NOW)
+        assert again.damages == ()
+        assert again.sources.keys() == {LOGIN.source.key}
+        copies = list(table.query(head_key(ACCOUNT).pk, "DAMAGED#"))
+        assert sorted(str(item["what"]) for item in copies) == ["a source", "an address", "an incident"]
 
     def test_an_open_incident_that_is_gone(self, store: AuditStore, table: Table, changes: Changes) -> None:
         """Removing an open incident does not make the next record open a fresh one quietly."""
         _remove(table, incident_key(changes.incidents[0].id))
-        with pytest.raises(DamagedItemError):
-            store.read_account(ACCOUNT, ())
+        state = store.read_account(ACCOUNT, (), NOW)
+        assert [(damage.what, damage.content) for damage in state.damages] == [("an incident", None)]
 
 
 def test_the_event_key_is_that_of_the_design() -> None:

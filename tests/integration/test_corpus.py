@@ -68,8 +68,8 @@ ROOT_RECORDS: Final = (
     Root(154, "CreateBucket", "root_console", mfa=False),
     Root(157, "events-for-smoke-test.json:GetResource", "root_access_key", mfa=False),
     Root(165, "cloudwatch_events_test.go:CreateBucket", "root_console", mfa=False),
-    # An AssumeRoot session in truth, as the AssumeRoot one line above it tells; the record alone does not say so.
-    Root(898, "DeleteBucketPolicy", "root_temporary", mfa=False),
+    # No mark in it, but the shape of an AssumeRoot session, which it is, as the AssumeRoot one line above it tells.
+    Root(898, "DeleteBucketPolicy", "assumed_root", mfa=False),
 )
 
 
@@ -172,13 +172,19 @@ def test_replaying_the_corpus_twice_over_adds_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "found"), [("login_after_failures", True), ("near_misses/login_after_failures", False)]
+    ("name", "found"),
+    [
+        (f"{folder}{stem}", not folder)
+        for stem in ("login_after_failures", "login_spray")
+        for folder in ("", "near_misses/")
+    ],
 )
-def test_a_sign_in_after_a_failure_is_found_in_replay(*, name: str, found: bool) -> None:
-    """A success five minutes after a failure is the critical detection; one that comes an hour later is not."""
+def test_what_takes_several_records_is_found_in_replay(*, name: str, found: bool) -> None:
+    """A success soon after a failure, or failures in two accounts within a day, are found; an hour, or one, are not."""
     replayed = run("replay", EVENTS / f"{name}.json", "--json")
     *alerts, last = replayed.lines
     assert replayed.status == 0
     assert last["summary"]["recorded"] == 2
-    assert any("root.login_after_failures" in alert["detections"] for alert in alerts) is found
-    assert any(alert["severity"] == "critical" for alert in alerts) is found
+    assert any(f"root.{name.rpartition('/')[2]}" in alert["detections"] for alert in alerts) is found
+    severity = "critical" if "after" in name else "high"
+    assert any(alert["severity"] == severity and len(alert["detections"]) > 1 for alert in alerts) is found

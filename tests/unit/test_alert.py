@@ -384,7 +384,10 @@ def test_an_alert_holds_what_machines_need() -> None:
 
 def test_the_source_s_history_is_told() -> None:
     """An address is new to the account, or has been seen so many times since a day."""
-    observations = [make_observation("console_login", number=number) for number in range(3)]
+    observations = [
+        make_observation("console_login", number=number, eventTime=f"2026-11-03T0{number}:00:00Z")
+        for number in range(3)
+    ]
     _, outcomes = fold_all(observations)
     told = [dict(compose(outcome.alerts[0]).facts)["Source"] for outcome in outcomes]
     assert told == [

@@ -130,7 +130,7 @@ def test_a_flooded_incident_still_fits_its_item() -> None:
     create_users(account)
     refused_trails(account)
     store = make_recorder(account.table, NOW).store
-    [state] = [store.read_account(ACCOUNT, ())]
+    [state] = [store.read_account(ACCOUNT, (), NOW)]
 
     assert state.incidents
     assert max(size_of(incident_item(incident)) for incident in state.incidents) < 100_000

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +28,7 @@ from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError, Settings
 from rootwatch.pipeline import Message, detect_messages
 from rootwatch.wiring import Intake, Notifier
 from tests.builders import as_sqs_event, build_envelope
-from tests.unit.workbench import CheckedTable, make_message, make_recorder
+from tests.unit.workbench import NOW, CheckedTable, make_message, make_recorder
 
 PROJECT = Path(__file__).parents[2]
 HANDLERS = sorted(PROJECT.glob("functions/*/app.py"))
@@ -186,7 +187,9 @@ def test_detect_without_its_table_fails_every_message(monkeypatch: pytest.Monkey
 def due(table: MemoryTable, channel: str, count: int) -> list[Key]:
     """So many alerts that are due on a channel."""
     for number in range(count):
-        detect_messages([make_message(build_envelope("console_login", number=number))], make_recorder(table))
+        now = NOW + timedelta(minutes=10 * number)
+        envelope = build_envelope("console_login", number=number, eventTime=f"{now:%Y-%m-%dT%H:%M:%SZ}")
+        detect_messages([make_message(envelope, sent_at=now)], make_recorder(table, now))
     return [
         Key(pk, str(item["sk"])) for pk in table._partitions for item in table.query(pk, f"DELIVERY#{channel}#")
     ]  # fmt: skip

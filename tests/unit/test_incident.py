@@ -13,9 +13,11 @@ from rootwatch.context.observation import Observation, observe
 from rootwatch.detections.detection import Severity, Stage
 from rootwatch.incident import (
     FULL_SET_EVERY,
+    GATHER_FOR,
     GENESIS,
     LARGEST_SET,
     LONGEST_INCIDENT,
+    MOST_GATHERED,
     MOST_LINEAGES,
     MOST_OPEN,
     MOST_TOLD_AT_ONCE,
@@ -151,10 +153,14 @@ def test_what_a_full_set_hid_is_told_by_the_clock() -> None:
     names = [f"198.51.{number // 250}.{number % 250 + 1}" for number in range(LARGEST_SET + 40)]
     state, _ = fold_all([at(0, sourceIPAddress=name) for name in names], now=START)
     assert only(state).overflowed == 39
-    assert next_tick(state, idle=IDLE) == START + FULL_SET_EVERY
-    outcome = tick(state, START + FULL_SET_EVERY, idle=IDLE)
+    assert next_tick(state, idle=IDLE) == START + GATHER_FOR
+    outcome = tick(state, START + GATHER_FOR, idle=IDLE)
     [due] = outcome.alerts
-    assert (due.why, due.severity, due.records_told) == ((Why.FULL_SET,), Severity.MEDIUM, 39)
+    assert [act.source for act in due.gathered] == names[LARGEST_SET - len(due.gathered) : LARGEST_SET]
+    assert next_tick(outcome.state, idle=IDLE) == START + FULL_SET_EVERY
+    outcome = tick(outcome.state, START + FULL_SET_EVERY, idle=IDLE)
+    [due] = outcome.alerts
+    assert (due.why, due.severity) == ((Why.FULL_SET,), Severity.MEDIUM)
     assert only(outcome.state).overflowed == 0
 
 
@@ -168,8 +174,9 @@ def test_what_follows_a_silent_opening_is_told() -> None:
 
 def test_a_service_s_act_opens_none() -> None:
     """What a service does on root's behalf is kept, chained, and part of no story; below medium, others open none."""
-    audit = Changes({TASK: {"arn": "arn:aws:iam::aws:policy/root-task/IAMAuditRootUserCredentials"}})
-    state, outcomes = fold_all([at(0, "service_acted"), at(1, "assumed", **audit)])
+    others = at(1, "logging_tampered", eventName="UpdateTrail", userIdentity={"type": "IAMUser", "userName": "kim"})
+    state, outcomes = fold_all([at(0, "service_acted"), others])
+    assert others.severity is Severity.LOW
     assert state.incidents == ()
     assert state.sequence == 2
     assert all(outcome.event and outcome.event.incident_id is None for outcome in outcomes)
@@ -271,9 +278,9 @@ def test_new_detection_at_high_is_each_act_and_target() -> None:
     reasons = told(
         at(0, "console_login_without_mfa"),
         stop(1, "StopLogging", "one"),
-        stop(2, "StopLogging", "one"),
-        stop(3, "StopLogging", "two"),
-        stop(4, "DeleteTrail", "one"),
+        stop(7, "StopLogging", "one"),
+        stop(13, "StopLogging", "two"),
+        stop(19, "DeleteTrail", "one"),
     )
     assert "new_detection" in reasons[1]
     assert reasons[2:] == [(), ("new_detection",), ("new_detection",)]
@@ -323,7 +330,7 @@ def test_an_attempt_is_no_further_stage_than_an_attempt() -> None:
 def test_a_reused_event_id_is_told() -> None:
     """A record whose id another record has is news every time, also where it would open silently."""
     reused = dataclasses.replace(at(1), event_id_reused=True)
-    assert told(at(0), reused, dataclasses.replace(at(2), event_id_reused=True))[1:] == [("new_detection",)] * 2
+    assert told(at(0), reused, dataclasses.replace(at(7), event_id_reused=True))[1:] == [("new_detection",)] * 2
     assert told(reused, state=knowing(HOME)) == [("opened", "new_detection")]
 
 
@@ -334,6 +341,10 @@ def test_full_set() -> None:
     state, outcomes = fold_all(floods, knowing(names[0]))
     reasons = whys(outcomes)
     assert reasons[:2] == [(), ("new_source",)]
+    # What is new until then is told 25 at a time, each by its name.
+    gathered = [outcome.alerts[0] for outcome in outcomes[2:LARGEST_SET] if outcome.alerts]
+    assert [act.source for due in gathered for act in due.gathered] == names[2 : 2 + MOST_GATHERED * len(gathered)]
+    assert len(gathered) == (LARGEST_SET - 2) // MOST_GATHERED
     assert reasons[LARGEST_SET] == ("full_set",)
     assert set(reasons[LARGEST_SET + 1 :]) == {()}
     later = floods[LARGEST_SET].time + FULL_SET_EVERY
@@ -520,13 +531,14 @@ def test_one_incident_per_caller_and_task() -> None:
 
 def test_stories_are_bounded_and_nothing_is_lost() -> None:
     """Minted task policies open no more incidents than are allowed; what joins the last one is still told as new."""
-    minted = [at(n / 60, "assumed", **Changes({TASK: {"arn": f"task/{n}"}})) for n in range(MOST_OPEN + 5)]
+    most = MOST_OPEN["assume-root"]
+    minted = [at(n / 60, "assumed", **Changes({TASK: {"arn": f"task/{n}"}})) for n in range(most + 5)]
     state, outcomes = fold_all(minted)
-    assert len(state.incidents) == MOST_OPEN
+    assert len(state.incidents) == most
     assert sum(incident.records for incident in state.incidents) == len(minted)
     assert all(outcome.event and outcome.event.incident_id for outcome in outcomes)
     state, _ = fold_all([at(1, "write")], state)
-    assert len(state.incidents) == MOST_OPEN + 1
+    assert len(state.incidents) == most + 1
 
 
 def test_sets_are_capped() -> None:

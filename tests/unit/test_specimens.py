@@ -22,7 +22,7 @@ from tests.builders import (
 )
 from tests.builders.specimens import EVENTS, EXPECTATIONS
 
-FOUND_IN_REPLAY_ONLY: Final = frozenset({"login_after_failures"})
+FOUND_IN_REPLAY_ONLY: Final = frozenset({"login_after_failures", "login_spray"})
 """Detections that need more than one record; `tests/integration/test_corpus.py` finds them by replaying."""
 
 ENVELOPE_FIELDS: Final = {"version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"}

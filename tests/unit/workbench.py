@@ -102,13 +102,13 @@ def make_recorder(table: Table | None = None, now: datetime = NOW) -> Recorder:
 
 
 def fold_all(
-    observations: Sequence[Observation], state: AccountState | None = None, now: datetime = NOW
+    observations: Sequence[Observation], state: AccountState | None = None, now: datetime | None = None
 ) -> tuple[AccountState, list[FoldOutcome]]:
-    """Fold one observation after the other; the state in the end and every outcome."""
+    """Fold one observation after the other, each at its own time or all at `now`; the last state, every outcome."""
     state = state or AccountState(ACCOUNT)
     outcomes = []
     for observation in observations:
-        outcome = fold(state, observation, now, idle=IDLE)
+        outcome = fold(state, observation, now or observation.time, idle=IDLE)
         outcomes.append(outcome)
         state = outcome.state
     return state, outcomes

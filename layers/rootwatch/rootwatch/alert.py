@@ -5,7 +5,7 @@ Everything that comes from a record is cleaned by `shown` here, once; the channe
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -15,7 +15,7 @@ from rootwatch.context.source import SourceKind
 from rootwatch.detections import sign_in
 from rootwatch.detections.catalogue import BY_ID, CATALOGUE
 from rootwatch.detections.detection import Detection, Severity
-from rootwatch.incident import DueAlert, Incident, SourceSeen, Why
+from rootwatch.incident import DueAlert, GatheredAct, Incident, SourceSeen, Why
 from rootwatch.record import NOT_FROM_CLOUDTRAIL, ActorKind, Mfa, Outcome, Record
 
 LONGEST_VALUE: Final = 160
@@ -82,10 +82,10 @@ class Alert:
 def compose(due: DueAlert) -> Alert:
     """Put a due alert into words. Pure: the same alert always reads the same."""
     incident, observation = due.incident, due.observation
-    detections = _detections(observation, incident)
+    detections = _detections(due)
     lead = detections[0] if detections else None
     if observation is None:
-        headline, facts = _headline_of_incident(due), _facts_of_incident(incident)
+        headline, facts = _headline_of_incident(due), (*_facts_of_due(due), *_facts_of_incident(incident))
     else:
         headline = _headline(observation, lead, due.incident.account_id)
         facts = _facts(observation, due.source_seen, incident)
@@ -95,7 +95,7 @@ def compose(due: DueAlert) -> Alert:
         account_id=incident.account_id,
         number=due.number,
         time=due.time,
-        kind="alert" if observation is not None else str(due.why[-1]),
+        kind=_kind(due),
         why=tuple(str(reason) for reason in due.why),
         severity=due.severity,
         headline=shown(headline, LONGEST_HEADLINE),
@@ -113,6 +113,14 @@ def compose(due: DueAlert) -> Alert:
         sequence=due.sequence,
         chain=due.chain,
     )
+
+
+def _kind(due: DueAlert) -> str:
+    if due.gathered:
+        return "gathered"
+    if due.damage is not None:
+        return "damage"
+    return "alert" if due.observation is not None else str(due.why[-1])
 
 
 # --- cleaning ------------------------------------------------------------------------------------------------------
@@ -195,10 +203,14 @@ def duration(span: timedelta) -> str:
 # --- the headline --------------------------------------------------------------------------------------------------
 
 
-def _detections(observation: Observation | None, incident: Incident) -> tuple[Detection, ...]:
+def _detections(due: DueAlert) -> tuple[Detection, ...]:
     """Return the detections an alert names, the most urgent first."""
+    observation = due.observation
     if observation is None:
-        return tuple(detection for detection in CATALOGUE if detection.id in incident.detections)
+        names: Collection[str] = due.incident.detections
+        if due.gathered:
+            names = {name for act in due.gathered for name in act.detections}
+        return tuple(detection for detection in CATALOGUE if detection.id in names)
     findings = sorted(observation.findings, key=lambda finding: -finding.severity.rank)
     return tuple(finding.detection for finding in findings)
 
@@ -281,6 +293,10 @@ def _mfa_words(mfa: Mfa) -> str:
 
 def _headline_of_incident(due: DueAlert) -> str:
     incident = due.incident
+    if due.damage is not None:
+        return f"Rootwatch's own audit data was CHANGED · account {incident.account_id} · {due.damage.what}"
+    if due.gathered:
+        return f"Root: {len(due.gathered)} more new acts · account {incident.account_id} · {story(incident)}"
     ended = "ended" if Why.SUMMARY in due.why else "goes on"
     return f"Root use {ended} · account {incident.account_id} · {story(incident)}"
 
@@ -325,6 +341,20 @@ def _facts(observation: Observation, seen: SourceSeen | None, incident: Incident
     if incident.records > 1:
         facts.append(("Incident so far", story(incident)))
     return tuple(facts)
+
+
+def _facts_of_due(due: DueAlert) -> tuple[tuple[str, str], ...]:
+    if due.damage is not None:
+        gone = "is gone" if due.damage.content is None else "cannot be understood"
+        return (("Damaged", f"{due.damage.what} {gone}: {shown(due.damage.pk, 64)} {shown(due.damage.sk, 64)}"),)
+    return tuple((f"{act.at:%H:%M:%S} UTC", _gathered_fact(act)) for act in due.gathered)
+
+
+def _gathered_fact(act: GatheredAct) -> str:
+    what = shown(act.event_name or "an event without a name", 64)
+    on = f" on {shown(act.target, 64)}" if act.target else ""
+    source = f" from {shown(act.source, 48)}" if act.source else ""
+    return f"{act.severity}: {what}{on}{source}"
 
 
 def _facts_of_incident(incident: Incident) -> tuple[tuple[str, str], ...]:

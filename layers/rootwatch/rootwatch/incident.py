@@ -13,12 +13,13 @@ from types import MappingProxyType
 from typing import Final
 
 from rootwatch.context.client import ClientKind
-from rootwatch.context.observation import Observation
+from rootwatch.context.observation import IssuedKey, Observation
 from rootwatch.context.source import SourceKind
 from rootwatch.detections import sign_in
 from rootwatch.detections.catalogue import CATALOGUE
 from rootwatch.detections.detection import Finding, Severity, Stage
-from rootwatch.detections.organization import ASSUMED, task_policy
+from rootwatch.detections.organization import ASSUMED, ASSUMED_SESSION_ACTIVITY, beyond_task, task_policy
+from rootwatch.detections.own_resources import ROOTWATCH_TAMPERED
 from rootwatch.record import ActorKind, Outcome
 
 GENESIS: Final = "0" * 64
@@ -31,8 +32,27 @@ FAILURES_BECOME_HIGH: Final = 3
 SESSION_BEGINS_WITHIN: Final = timedelta(minutes=2)
 """A session created this close to a recorded sign-in is that sign-in's own, not a new credential."""
 
-MOST_LINEAGES: Final = 32
+SPRAY_WITHIN: Final = timedelta(hours=24)
+"""Failed root sign-ins of two accounts this close together are a spray, whatever addresses they come from."""
+
+GATHER_FOR: Final = timedelta(minutes=5)
+MOST_GATHERED: Final = 25
+"""Acts that wait to be told together; when there are as many, they are told at once."""
+
+MOST_LINEAGES: Final = 24
 """Credential lineages an account remembers beyond the end of an incident, the latest ones."""
+
+MOST_MOMENTS: Final = 6
+"""Sign-ins, and failures, that an account remembers beyond the end of an incident, the latest ones."""
+
+MOST_CLOSED: Final = 6
+"""Closed incidents an account remembers, so that a late record joins the one it belongs to."""
+
+MOST_ACCOUNTS: Final = 32
+"""Accounts that are remembered of one address, the latest ones."""
+
+SEEN_AGAIN_AFTER: Final = timedelta(hours=1)
+"""How exactly it is remembered when an account last saw an address; finer would only make writers wait."""
 
 FULL_SET_EVERY: Final = timedelta(minutes=10)
 LARGEST_SET: Final = 200
@@ -44,7 +64,8 @@ MOST_TARGETS: Final = 25
 LONGEST_ENTRY: Final = 64
 """Characters of a name or an address in a set, so that an incident full of minted ones still fits its item."""
 
-MOST_OPEN: Final = 16
+MOST_OPEN: Final[Mapping[str, int]] = MappingProxyType({"assume-root": 16})
+MOST_OPEN_OF_OTHERS: Final = 4
 """Open incidents of one kind of story. Further stories join the latest one, where all that is new is told as well.
 
 Minted task policies would else open incidents without end; so the account's head stays under 2 KB.
@@ -86,13 +107,16 @@ def _empty() -> Mapping[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One story of root use in one account. Times are UTC; every set is capped at `LARGEST_SET`.
+    """One story of root use in one account, or of one caller's AssumeRoot sessions in many (`members`).
+
+    Times are UTC; every set is capped at `LARGEST_SET`.
 
     `last_at` is the latest event time; `touched_at` the moment at which we last added a record. `silent` holds until
     the first alert. `since_alert` counts the records that no alert has told of yet, `overflowed` those of them that
     were new and found a full set. What root did, what others did and what failed have sets of their own, so that
     nobody fills the set in which another's success would be new; `failed_sources` holds the addresses of failed
-    sign-ins and of others than root.
+    sign-ins and of others than root. `gathered` waits to be told together; `told` says when each class of news was last
+    told at once.
     """
 
     id: str
@@ -124,6 +148,26 @@ class Incident:
     sign_ins: tuple[datetime, ...] = ()
     failures: tuple[datetime, ...] = ()
     full_set_at: datetime | None = None
+    members: tuple[str, ...] = ()
+    gathered: tuple["GatheredAct", ...] = ()
+    told: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class GatheredAct:
+    """Something new that waits to be told with others of its class. `at` is its event time, UTC; the texts are raw."""
+
+    at: datetime
+    gathered_at: datetime
+    account_id: str
+    event_id: str | None
+    event_name: str | None
+    target: str | None
+    source: str | None
+    severity: Severity
+    detections: tuple[str, ...]
+    why: tuple[Why, ...]
+    pages: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +180,62 @@ class SourceSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountState:
-    """All that `fold` needs to know of an account: its head, its open incidents, the addresses of the batch.
+class AddressSeen:
+    """Which accounts saw an address when, the latest `MOST_ACCOUNTS`; event times, UTC. `version` counts writes."""
 
-    `lineages` are the credential lineages that root used lately, oldest first, as short hashes.
+    version: int = 0
+    accounts: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
+
+    def within(self, span: timedelta, time: datetime, but: str) -> tuple[str, ...]:
+        """Return the accounts that saw it within `span` before or after `time`, but for one."""
+        return tuple(each for each, seen in self.accounts.items() if each != but and abs(seen - time) <= span)
+
+
+FAILED_SIGN_INS: Final = "failed-sign-ins"
+"""Stands for an address in `AccountState.addresses`: which accounts saw root sign-ins fail, from wherever."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """What a session's key did before the AssumeRoot call that issued it was recorded: (service, event name) each."""
+
+    account_id: str
+    calls: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedIncident:
+    """What an account's head remembers of a closed incident: between which event times (UTC) it lies."""
+
+    id: str
+    opened_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """An item of ours that cannot be understood, or is gone: what it was, where, and its content as far as there is."""
+
+    what: str
+    pk: str
+    sk: str
+    content: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """Return what this damage is remembered by."""
+        return _digest(f"{self.pk} {self.sk} {self.content}")
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """All that `fold` needs to know of an account: its head, its open incidents, what it remembers of the batch.
+
+    `lineages` are the credential lineages that root used lately, oldest first, as short hashes; `sign_ins` and
+    `failures` the latest of them, beyond the end of an incident. `closed_incidents` is what the head remembers of
+    closed ones, `closed` those of them in whose time the batch lies. `addresses`, `issued` and `uses` are remembered
+    across accounts, by address and by access key id. `damages` was found while reading; `head_is_readable` is false
+    where even the version of the head is lost.
     """
 
     account_id: str
@@ -149,11 +245,24 @@ class AccountState:
     incidents: tuple[Incident, ...] = ()
     sources: Mapping[str, SourceSeen] = field(default_factory=lambda: MappingProxyType({}))
     lineages: tuple[str, ...] = ()
+    sign_ins: tuple[datetime, ...] = ()
+    failures: tuple[datetime, ...] = ()
+    closed_incidents: tuple[ClosedIncident, ...] = ()
+    closed: tuple[Incident, ...] = ()
+    addresses: Mapping[str, AddressSeen] = field(default_factory=lambda: MappingProxyType({}))
+    issued: Mapping[str, IssuedKey] = field(default_factory=lambda: MappingProxyType({}))
+    uses: Mapping[str, tuple[KeyUse, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    damages: tuple[Damage, ...] = ()
+    head_is_readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class DueAlert:
-    """An alert that is due, before it is put into words: the incident as it stands, and what is new."""
+    """An alert that is due, before it is put into words: the incident as it stands, and what is new.
+
+    `elsewhere` are the other accounts that saw the address within 24 hours (for a failed sign-in: those that saw any).
+    An alert that does not page (`pages`) is told like every other, but wakes nobody.
+    """
 
     incident: Incident
     why: tuple[Why, ...]
@@ -164,6 +273,10 @@ class DueAlert:
     records_told: int
     sequence: int
     chain: str
+    pages: bool = True
+    elsewhere: tuple[str, ...] = ()
+    gathered: tuple[GatheredAct, ...] = ()
+    damage: Damage | None = None
 
     @property
     def number(self) -> int:
@@ -200,7 +313,7 @@ def next_chain(previous: str, record_sha256: str) -> str:
 
 
 def tick(state: AccountState, now: datetime, *, idle: timedelta = timedelta(minutes=60)) -> FoldOutcome:
-    """Let time pass: report progress of long incidents, close those that ended, at most `MOST_TOLD_AT_ONCE` of them.
+    """Let time pass: tell what was gathered, report progress, close what ended, at most `MOST_TOLD_AT_ONCE` of them.
 
     Args:
         state: the account's state.
@@ -211,27 +324,38 @@ def tick(state: AccountState, now: datetime, *, idle: timedelta = timedelta(minu
     """
     alerts: list[DueAlert] = []
     incidents: list[Incident] = []
+    closed_now: list[ClosedIncident] = []
     for incident in state.incidents:
         closes_at, progress_at = _closes_at(incident, idle), _progress_at(incident)
         if len(alerts) >= MOST_TOLD_AT_ONCE:
             incidents.append(incident)  # `next_tick` stays in the past, so the next call goes on with it
+        elif incident.gathered and now >= _gathered_until(incident):
+            told, alert = _tell_gathered(state, incident, now)
+            incidents.append(told)
+            alerts.append(alert)
         elif now >= closes_at:
             closed = _reported(replace(incident, open=False), now)
             alerts.append(_due(state, closed, incident, (Why.SUMMARY,), incident.last_at))
+            closed_now.append(ClosedIncident(closed.id, closed.opened_at, closed.last_at))
         elif progress_at is not None and now >= progress_at:
             told = _reported(incident, now)
+            if incident.overflowed:
+                told = replace(told, overflowed=0, full_set_at=now)
             incidents.append(told)
             why = Why.FULL_SET if incident.overflowed else Why.PROGRESS
             alerts.append(_due(state, told, incident, (why,), incident.last_at))
         else:
             incidents.append(incident)
     changed = tuple(alert.incident for alert in alerts)
-    return FoldOutcome(replace(state, incidents=tuple(incidents)), None, changed, tuple(alerts))
+    remembered = (*state.closed_incidents, *closed_now)[-MOST_CLOSED:]
+    after = replace(state, incidents=tuple(incidents), closed_incidents=remembered)
+    return FoldOutcome(after, None, changed, tuple(alerts))
 
 
 def next_tick(state: AccountState, *, idle: timedelta = timedelta(minutes=60)) -> datetime | None:
     """Return the moment (UTC) at which `tick` next has something to do; None without an open incident."""
     moments = [_closes_at(incident, idle) for incident in state.incidents]
+    moments += [_gathered_until(incident) for incident in state.incidents if incident.gathered]
     moments += [moment for incident in state.incidents if (moment := _progress_at(incident)) is not None]
     return min(moments, default=None)
 
@@ -241,14 +365,38 @@ def _closes_at(incident: Incident, idle: timedelta) -> datetime:
     return min(rests, max(incident.opened_at + LONGEST_INCIDENT, incident.touched_at + idle))
 
 
+def _gathered_until(incident: Incident) -> datetime:
+    return incident.gathered[0].gathered_at + GATHER_FOR
+
+
 def _progress_at(incident: Incident) -> datetime | None:
     if incident.overflowed:
-        return incident.reported_at + FULL_SET_EVERY
+        return (incident.full_set_at or incident.reported_at) + FULL_SET_EVERY
     return incident.reported_at + PROGRESS_EVERY if incident.since_alert else None
 
 
 def _reported(incident: Incident, now: datetime) -> Incident:
-    return replace(incident, alerts=incident.alerts + 1, since_alert=0, overflowed=0, silent=False, reported_at=now)
+    return replace(incident, alerts=incident.alerts + 1, since_alert=0, silent=False, reported_at=now)
+
+
+def _tell_gathered(state: AccountState, incident: Incident, now: datetime) -> tuple[Incident, DueAlert]:
+    """Return the incident with nothing gathered any more, and the one alert that names all of it."""
+    acts = incident.gathered
+    told = _reported(replace(incident, gathered=()), now)
+    reasons = {reason for act in acts for reason in act.why}
+    return told, DueAlert(
+        incident=told,
+        why=tuple(reason for reason in Why if reason in reasons),
+        severity=max((act.severity for act in acts), key=_rank),
+        time=max(act.at for act in acts),
+        observation=None,
+        source_seen=None,
+        records_told=incident.since_alert,
+        sequence=state.sequence,
+        chain=state.chain,
+        pages=any(act.pages for act in acts),
+        gathered=acts,
+    )
 
 
 def _due(state: AccountState, told: Incident, before: Incident, why: tuple[Why, ...], time: datetime) -> DueAlert:
@@ -282,51 +430,241 @@ def fold(
         idle: how long an incident may rest before a later record opens another.
 
     """
-    sequence, chain = state.sequence + 1, next_chain(state.chain, observation.record.sha256)
+    state, seen = append(state, observation)
+    return join(state, observation, now, Link(state.sequence, state.chain, seen), idle=idle)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A record's place in its account's chain, and what the account remembered of its address before it."""
+
+    sequence: int
+    chain: str
+    source_seen: SourceSeen | None
+
+
+def append(state: AccountState, observation: Observation) -> tuple[AccountState, SourceSeen | None]:
+    """Add a record to its account's chain and memory, but to no incident; see `fold`.
+
+    Returns:
+        The account's next state, and what it remembered of the record's address before.
+
+    """
     seen = state.sources.get(observation.source.key) if _is_address(observation) else None
+    return replace(
+        state,
+        sequence=state.sequence + 1,
+        chain=next_chain(state.chain, observation.record.sha256),
+        sources=_sources_after(state, observation),
+        addresses=_addresses_after(state, observation),
+        uses=_uses_after(state, observation),
+    ), seen
+
+
+def join(
+    state: AccountState,
+    observation: Observation,
+    now: datetime,
+    link: Link,
+    *,
+    idle: timedelta = timedelta(minutes=60),
+) -> FoldOutcome:
+    """Add a record, which `append` gave its place, to the incident that it belongs to.
+
+    Args:
+        state: the state of the account whose story it is: the record's own, or, of an AssumeRoot session whose call is
+            known (`observation.issued`), the account that called.
+        observation: the record.
+        now: the clock, UTC.
+        link: the record's place in its own account's chain.
+        idle: how long an incident may rest before a later record opens another.
+
+    """
     known_lineages = state.lineages
+    incident = _incident_for(state, observation, idle)
+    observation = _with_history(observation, state, incident)
     state = replace(
         state,
-        sequence=sequence,
-        chain=chain,
-        sources=_sources_after(state, observation),
         lineages=_lineages_after(state, observation),
+        sign_ins=_latest(state.sign_ins, observation, counts=_is_successful_sign_in(observation)),
+        failures=_latest(state.failures, observation, counts=_is_failed_sign_in(observation)),
     )
-    incident = _incident_for(state, observation, idle)
-    observation = _with_history(observation, incident)
     if incident is None and not _opens(observation):
-        event = RecordedEvent(observation, sequence, chain, None)
+        event = RecordedEvent(observation, link.sequence, link.chain, None)
         return FoldOutcome(state, event, (), ())
-    is_new = incident is None
-    before = incident or _open_incident(state, observation, now)
-    if is_new:
-        why, overflows = _why_opened(observation, seen, known_lineages), False
+    reopens = incident is not None and not incident.open
+    before = replace(incident, open=True) if incident is not None else _open_incident(state, observation, now)
+    if incident is None:
+        why, overflows = _why_opened(observation, link.source_seen, known_lineages), False
     else:
         why, overflows = _why(before, observation, known_lineages)
+        why = (*why, Why.REOPENED) if why and reopens else why
     after = _add(before, observation, now)
     if overflows:
         after = replace(after, overflowed=after.overflowed + 1)
     if Why.FULL_SET in why:
-        after = replace(after, full_set_at=max(observation.time, before.full_set_at or observation.time))
+        last = before.full_set_at or observation.time
+        after = replace(after, overflowed=0, full_set_at=max(observation.time, last))
     alerts: tuple[DueAlert, ...] = ()
     if why:
-        after = replace(_reported(after, now), severity=max(after.severity, _alert_severity(observation), key=_rank))
-        alerts = (
-            DueAlert(
-                incident=after,
-                why=why,
-                severity=_alert_severity(observation),
-                time=observation.time,
-                observation=observation,
-                source_seen=seen,
-                records_told=before.since_alert + 1,
-                sequence=sequence,
-                chain=chain,
-            ),
-        )
+        after = replace(after, severity=max(after.severity, _alert_severity(observation), key=_rank))
+        after, alerts = _tell(state, after, observation, why, now, link)
     others = tuple(each for each in state.incidents if each.id != after.id)
-    state = replace(state, incidents=(*others, after))
-    return FoldOutcome(state, RecordedEvent(observation, sequence, chain, after.id), (after,), alerts)
+    state = replace(
+        state,
+        incidents=(*others, after),
+        closed=tuple(each for each in state.closed if each.id != after.id),
+        closed_incidents=tuple(each for each in state.closed_incidents if each.id != after.id),
+    )
+    return FoldOutcome(state, RecordedEvent(observation, link.sequence, link.chain, after.id), (after,), alerts)
+
+
+def _tell(  # noqa: PLR0913, PLR0917 - what an alert is made of
+    state: AccountState,
+    incident: Incident,
+    observation: Observation,
+    why: tuple[Why, ...],
+    now: datetime,
+    link: Link,
+) -> tuple[Incident, tuple[DueAlert, ...]]:
+    """Tell what is new at once, or keep it for a while where the same class of news was told a moment ago."""
+    kind = _class_of_news(observation, why)
+    recent = {name: moment for name, moment in incident.told.items() if timedelta() <= now - moment < GATHER_FOR}
+    if kind in recent:
+        gathered = replace(incident, gathered=(*incident.gathered, _gathered_act(observation, why, now)))
+        if len(gathered.gathered) < MOST_GATHERED:
+            return gathered, ()
+        told, alert = _tell_gathered(state, gathered, now)
+        return told, (alert,)
+    if len(recent) < LARGEST_SET:
+        recent[kind] = now
+    told = _reported(replace(incident, told=MappingProxyType(recent)), now)
+    return told, (
+        DueAlert(
+            incident=told,
+            why=why,
+            severity=_alert_severity(observation),
+            time=observation.time,
+            observation=observation,
+            source_seen=link.source_seen,
+            records_told=incident.since_alert,
+            sequence=link.sequence,
+            chain=link.chain,
+            pages=_pages(observation),
+            elsewhere=_elsewhere(state, observation),
+        ),
+    )
+
+
+def _class_of_news(observation: Observation, why: tuple[Why, ...]) -> str:
+    """Return what makes two pieces of news alike: the reasons, the detections from medium and how severe they are."""
+    findings = sorted(
+        f"{finding.detection.stem} {finding.severity}"
+        for finding in observation.findings
+        if finding.severity.rank >= Severity.MEDIUM.rank
+    )
+    who = observation.record.actor.by_root
+    return _digest(f"{who} {observation.record.outcome} {' '.join(sorted(why))} {' '.join(findings)}")
+
+
+def _gathered_act(observation: Observation, why: tuple[Why, ...], now: datetime) -> GatheredAct:
+    record = observation.record
+    source = observation.source
+    return GatheredAct(
+        at=observation.time,
+        gathered_at=now,
+        account_id=(record.account_id or "unknown")[:LONGEST_ENTRY],
+        event_id=record.event_id[:LONGEST_ENTRY] if record.event_id else None,
+        event_name=record.event_name[:LONGEST_ENTRY] if record.event_name else None,
+        target=_target(observation)[: 2 * LONGEST_ENTRY] or None,
+        source=source.key[:LONGEST_ENTRY] if source.kind is not SourceKind.ABSENT else None,
+        severity=_alert_severity(observation),
+        detections=tuple(finding.detection.id for finding in observation.findings),
+        why=why,
+        pages=_pages(observation),
+    )
+
+
+def _target(observation: Observation) -> str:
+    return observation.record.target_account_id or observation.record.target or ""
+
+
+def _pages(observation: Observation) -> bool:
+    """Return whether an alert about the record may wake people: old records and those AWS delivers again may not."""
+    is_old = observation.delay is not None and observation.delay > PAGES_WITHIN
+    return not is_old and not observation.record.addendum
+
+
+PAGES_WITHIN: Final = timedelta(hours=24)
+
+
+def _elsewhere(state: AccountState, observation: Observation) -> tuple[str, ...]:
+    key = FAILED_SIGN_INS if _is_failed_sign_in(observation) else observation.source.key
+    seen = state.addresses.get(key)
+    return seen.within(SPRAY_WITHIN, observation.time, state.account_id) if seen else ()
+
+
+# --- an item of ours is damaged -------------------------------------------------------------------------------------
+
+
+def report_damage(state: AccountState, now: datetime) -> FoldOutcome:
+    """Tell of each damaged item of ours that was found while the account was read: somebody changed the audit table.
+
+    Each is told once as critical, in an incident of its own kind; the records that came go their way beside it.
+    """
+    alerts: list[DueAlert] = []
+    changed: dict[str, Incident] = {}
+    incidents = {incident.id: incident for incident in state.incidents}
+    for damage in state.damages:
+        key = f"damage critical:{damage.digest}"
+        found = next((each for each in incidents.values() if each.story == "damage"), None)
+        if found is not None and key in found.novelties:
+            continue
+        before = found or _damage_incident(state, damage, now)
+        counted = dict(before.detections)
+        counted[ROOTWATCH_TAMPERED.id] = counted.get(ROOTWATCH_TAMPERED.id, 0) + 1
+        after = replace(
+            before,
+            last_at=max(before.last_at, now),
+            touched_at=max(before.touched_at, now),
+            detections=MappingProxyType(counted),
+            novelties=(*before.novelties, key)[-LARGEST_SET:],
+        )
+        told = _reported(after, now)
+        incidents[told.id] = changed[told.id] = told
+        alerts.append(
+            DueAlert(
+                incident=told,
+                why=(Why.NEW_DETECTION,) if found else (Why.OPENED,),
+                severity=Severity.CRITICAL,
+                time=now,
+                observation=None,
+                source_seen=None,
+                records_told=before.since_alert,
+                sequence=state.sequence,
+                chain=state.chain,
+                damage=damage,
+            )
+        )
+    after_state = replace(state, incidents=tuple(incidents.values()), damages=())
+    return FoldOutcome(after_state, None, tuple(changed.values()), tuple(alerts))
+
+
+def _damage_incident(state: AccountState, damage: Damage, now: datetime) -> Incident:
+    return Incident(
+        id=f"{now:%Y%m%d}-{_digest(f'{state.account_id} {state.sequence} {damage.digest} {now.timestamp()}')}",
+        account_id=state.account_id,
+        story="damage",
+        opened_at=now,
+        last_at=now,
+        touched_at=now,
+        reported_at=now,
+        severity=Severity.CRITICAL,
+        stage=Stage.LOGGING_CHANGED,
+    )
+
+
+# --- which story ---------------------------------------------------------------------------------------------------
 
 
 def _rank(severity: Severity) -> int:
@@ -336,16 +674,42 @@ def _rank(severity: Severity) -> int:
 def story_of(observation: Observation) -> str:
     """Return which story of its account a record belongs to: AssumeRoot has one per caller and task policy.
 
-    What did not come from CloudTrail has a story of its own: whoever may call PutEvents could else use up what would
-    be new when it really happens.
+    The session's own records belong to it as well, once the call that issued their key is known; until then they have a
+    story apart from root's own. What did not come from CloudTrail has a story of its own: whoever may call PutEvents
+    could else use up what would be new when it really happens.
     """
     record = observation.record
     if not _is_admitted(observation):
         return "not-from-cloudtrail"
+    if observation.issued is not None:
+        return observation.issued.story
     if record.event_name == "AssumeRoot":
         caller = record.actor.arn or record.actor.principal_id or "unknown"
         return f"assume-root:{_digest(f'{caller} {task_policy(record)}')}"
-    return "root"
+    return "assumed-session" if record.actor.kind is ActorKind.ASSUMED_ROOT else "root"
+
+
+def issued_key(observation: Observation) -> tuple[str, IssuedKey] | None:
+    """Return the access key id that an AssumeRoot call issued, with what must be remembered of it; None for none.
+
+    Only CloudTrail's own record counts: a forged one could else claim root's real key for a story of its own.
+    """
+    record = observation.record
+    if record.event_name != "AssumeRoot" or _failed(observation) or not _is_admitted(observation):
+        return None
+    credentials = record.response.get("credentials")
+    key = credentials.get("accessKeyId") if isinstance(credentials, Mapping) else None
+    if not isinstance(key, str) or not is_issued_key(key) or record.account_id is None:
+        return None
+    caller = record.actor.arn or record.actor.principal_id or "unknown"
+    return key, IssuedKey(
+        account_id=record.account_id,
+        story=story_of(observation),
+        caller=caller[: 4 * LONGEST_ENTRY],
+        task_policy=(task_policy(record) or "")[: 4 * LONGEST_ENTRY] or None,
+        target_account_id=(record.target_account_id or "")[:LONGEST_ENTRY] or None,
+        issued_at=observation.time,
+    )
 
 
 def _digest(text: str) -> str:
@@ -356,7 +720,7 @@ def _incident_for(state: AccountState, observation: Observation, idle: timedelta
     story, time = story_of(observation), observation.time
     fitting = [
         incident
-        for incident in state.incidents
+        for incident in (*state.incidents, *state.closed)
         if incident.story == story
         and incident.opened_at - idle <= time <= incident.last_at + idle
         and time < incident.opened_at + LONGEST_INCIDENT
@@ -364,13 +728,18 @@ def _incident_for(state: AccountState, observation: Observation, idle: timedelta
     if not fitting and _opens(observation):
         kind = story.partition(":")[0]
         of_kind = [incident for incident in state.incidents if incident.story.partition(":")[0] == kind]
-        fitting = of_kind if len(of_kind) >= MOST_OPEN else []
-    return max(fitting, key=lambda incident: (incident.last_at, incident.id), default=None)
+        fitting = of_kind if len(of_kind) >= MOST_OPEN.get(kind, MOST_OPEN_OF_OTHERS) else []
+    return max(fitting, key=lambda incident: (incident.open, incident.last_at, incident.id), default=None)
 
 
 def _opens(observation: Observation) -> bool:
-    """Return whether a record opens an incident: at medium or above, a reused event id, or when root itself acts."""
+    """Return whether a record opens an incident: at medium or above, a reused event id, or when root itself acts.
+
+    AssumeRoot opens one whatever its task: the records of its session join it.
+    """
     severity = observation.severity
+    if any(finding.detection is ASSUMED for finding in observation.findings):
+        return True
     if observation.event_id_reused or (severity is not None and severity.rank >= Severity.MEDIUM.rank):
         return True
     actor = observation.record.actor
@@ -379,6 +748,8 @@ def _opens(observation: Observation) -> bool:
 
 def _open_incident(state: AccountState, observation: Observation, now: datetime) -> Incident:
     severity = observation.severity or Severity.MEDIUM
+    # An audit of root credentials over all accounts is routine: it opens silently, and stays as low as its call.
+    least = Severity.LOW if any(finding.detection is ASSUMED for finding in observation.findings) else Severity.MEDIUM
     record = observation.record
     opening = _digest(f"{state.account_id} {state.sequence} {record.event_id} {record.sha256}")
     return Incident(
@@ -389,19 +760,20 @@ def _open_incident(state: AccountState, observation: Observation, now: datetime)
         last_at=observation.time,
         touched_at=now,
         reported_at=now,
-        severity=max(severity, Severity.MEDIUM, key=_rank),
+        severity=max(severity, least, key=_rank),
     )
 
 
-def _with_history(observation: Observation, incident: Incident | None) -> Observation:
-    """Return the observation with the findings that need the account's history."""
-    if incident is None:
-        return observation
+def _with_history(observation: Observation, state: AccountState, incident: Incident | None) -> Observation:
+    """Return the observation with the findings that need the account's history, or that of other accounts."""
     time, span = observation.time, FAILURES_COUNT_FOR
-    failures = sum(1 for moment in incident.failures if time - span <= moment <= time)
+    remembered = (state.failures, state.sign_ins) if _is_admitted(observation) else ((), ())
+    all_failures = {*(incident.failures if incident else ()), *remembered[0]}
+    all_sign_ins = {*(incident.sign_ins if incident else ()), *remembered[1]}
+    failures = sum(1 for moment in all_failures if time - span <= moment <= time)
     # CloudTrail promises no order: the success may have been folded before the failure that it followed.
-    successes = sum(1 for moment in incident.sign_ins if time <= moment <= time + span)
-    findings = list(observation.findings)
+    successes = sum(1 for moment in all_sign_ins if time <= moment <= time + span)
+    findings = _within_task(observation, state)
     is_failed, is_successful = _is_failed_sign_in(observation), _is_successful_sign_in(observation)
     if (is_successful and failures) or (is_failed and successes):
         findings.append(Finding(sign_in.LOGIN_AFTER_FAILURES, Severity.CRITICAL))
@@ -410,8 +782,29 @@ def _with_history(observation: Observation, incident: Incident | None) -> Observ
             Finding(finding.detection, Severity.HIGH) if finding.detection is sign_in.CONSOLE_LOGIN_FAILED else finding
             for finding in findings
         ]
+    if is_failed and _is_admitted(observation) and _elsewhere(state, observation):
+        findings.append(Finding(sign_in.LOGIN_SPRAY, Severity.HIGH))
     findings.sort(key=lambda finding: _ORDER[finding.detection.id])
     return replace(observation, findings=tuple(findings))
+
+
+def _within_task(observation: Observation, state: AccountState) -> list[Finding]:
+    """Return the findings, with a call outside the task of its AssumeRoot call as critical, whichever came first."""
+    findings = list(observation.findings)
+    record, issued = observation.record, observation.issued
+    if issued is not None:
+        if not beyond_task(issued.task_policy, record.service or "", record.event_name or ""):
+            return findings
+        return [
+            Finding(finding.detection, Severity.CRITICAL) if finding.detection is ASSUMED_SESSION_ACTIVITY else finding
+            for finding in findings
+        ]
+    issuing = issued_key(observation)
+    if issuing is not None:
+        calls = [call for use in state.uses.get(issuing[0], ()) for call in use.calls]
+        if any(beyond_task(task_policy(record), service, name) for service, name in calls):
+            findings.append(Finding(ASSUMED_SESSION_ACTIVITY, Severity.CRITICAL))
+    return findings
 
 
 def _is_successful_sign_in(observation: Observation) -> bool:
@@ -443,6 +836,9 @@ def _failed(observation: Observation) -> bool:
 def _why_opened(observation: Observation, seen: SourceSeen | None, known_lineages: tuple[str, ...]) -> tuple[Why, ...]:
     severity = observation.severity
     news = tuple(_always(observation))
+    if observation.issued is not None or any(finding.detection is ASSUMED for finding in observation.findings):
+        known_lineages = (*known_lineages, _lineage(observation) or "")
+        seen = seen or SourceSeen(observation.time, observation.time, 0)  # only the caller's address would be news
     is_urgent = observation.event_id_reused or (severity is not None and severity.rank >= Severity.MEDIUM.rank)
     unseen: tuple[Why, ...] = (Why.NEW_SOURCE,) if _is_address(observation) and seen is None else ()
     lineage = _lineage(observation)
@@ -537,7 +933,9 @@ def _novelty_set(observation: Observation) -> str:
 
 
 def _is_root_use(observation: Observation) -> bool:
-    """Return whether root's credentials were used: not a failed sign-in, and not somebody else's act."""
+    """Return whether root's credentials were used or issued: not a failed sign-in, and not somebody else's act."""
+    if any(finding.detection is ASSUMED for finding in observation.findings):
+        return not _failed(observation)
     return observation.record.actor.by_root and not _is_failed_sign_in(observation)
 
 
@@ -553,6 +951,8 @@ def _lineage(observation: Observation) -> str | None:
     actor = observation.record.actor
     if not actor.by_root or actor.kind is ActorKind.AWS_SERVICE or actor.lineage is None:
         return None
+    if observation.issued is not None:
+        return None  # the AssumeRoot call that issued its key was told
     return _digest(actor.lineage)
 
 
@@ -590,6 +990,16 @@ def _stage(observation: Observation) -> Stage:
 
 def _alert_severity(observation: Observation) -> Severity:
     return max(observation.severity or Severity.MEDIUM, Severity.MEDIUM, key=_rank)
+
+
+def _member(observation: Observation) -> str | None:
+    """Return the member account that AssumeRoot reached, of the call and of its session's records."""
+    record = observation.record
+    if observation.issued is not None:
+        return (record.account_id or "unknown")[:LONGEST_ENTRY]
+    if any(finding.detection is ASSUMED for finding in observation.findings) and record.target_account_id:
+        return record.target_account_id[:LONGEST_ENTRY]
+    return None
 
 
 # --- the incident after the record ---------------------------------------------------------------------------------
@@ -631,7 +1041,12 @@ def _add(incident: Incident, observation: Observation, now: datetime) -> Inciden
         novelties=_with_all(incident.novelties, novelties if told == "novelties" else []),
         other_novelties=_with_all(incident.other_novelties, novelties if told == "other_novelties" else []),
         failed_novelties=_with_all(incident.failed_novelties, novelties if told == "failed_novelties" else []),
+        members=_with(incident.members, _member(observation), MOST_MEMBERS),
     )
+
+
+MOST_MEMBERS: Final = 1000
+"""Member accounts that one AssumeRoot incident lists."""
 
 
 def _has_room(told: tuple[str, ...], key: str) -> bool:
@@ -640,8 +1055,8 @@ def _has_room(told: tuple[str, ...], key: str) -> bool:
     return not mark or sum(1 for each in told if each.startswith(f"{kind}:")) < MOST_TARGETS
 
 
-def _with(known: tuple[str, ...], key: str | None) -> tuple[str, ...]:
-    return known if key is None or key in known or len(known) >= LARGEST_SET else (*known, key)
+def _with(known: tuple[str, ...], key: str | None, most: int = LARGEST_SET) -> tuple[str, ...]:
+    return known if key is None or key in known or len(known) >= most else (*known, key)
 
 
 def _with_all(known: tuple[str, ...], keys: list[str]) -> tuple[str, ...]:
@@ -673,3 +1088,55 @@ def _sources_after(state: AccountState, observation: Observation) -> Mapping[str
         else SourceSeen(time, time, 1)
     )
     return MappingProxyType({**state.sources, key: after})
+
+
+def _latest(moments: tuple[datetime, ...], observation: Observation, *, counts: bool) -> tuple[datetime, ...]:
+    """Return the latest `MOST_MOMENTS` sign-ins, or failures, of an account after a record, which may be one."""
+    if not counts or not _is_admitted(observation):
+        return moments
+    return tuple(sorted({*moments, observation.time})[-MOST_MOMENTS:])
+
+
+def _addresses_after(state: AccountState, observation: Observation) -> Mapping[str, AddressSeen]:
+    if not _is_admitted(observation):
+        return state.addresses
+    keys = [FAILED_SIGN_INS] if _is_failed_sign_in(observation) else []
+    if _is_address(observation) and observation.record.actor.by_root:
+        keys.append(observation.source.key)
+    after = dict(state.addresses)
+    for key in keys:
+        seen = after.get(key, AddressSeen())
+        last = seen.accounts.get(state.account_id)
+        if last is not None and observation.time - last < SEEN_AGAIN_AFTER:
+            continue
+        accounts = {**seen.accounts, state.account_id: observation.time}
+        latest = sorted(accounts.items(), key=lambda entry: (entry[1], entry[0]))[-MOST_ACCOUNTS:]
+        after[key] = AddressSeen(seen.version + 1, MappingProxyType(dict(latest)))
+    return MappingProxyType(after)
+
+
+MOST_CALLS: Final = 32
+"""Calls that are remembered of a session whose AssumeRoot call is not known yet."""
+
+
+def _uses_after(state: AccountState, observation: Observation) -> Mapping[str, tuple[KeyUse, ...]]:
+    """Return what is remembered of the keys of sessions whose AssumeRoot call is not recorded yet."""
+    record, key = observation.record, observation.record.actor.access_key_id
+    temporary = {ActorKind.ASSUMED_ROOT, ActorKind.ROOT_TEMPORARY}
+    if observation.issued is not None or key is None or record.actor.kind not in temporary:
+        return state.uses
+    if not _is_admitted(observation) or not is_issued_key(key):
+        return state.uses
+    uses = state.uses.get(key, ())
+    mine = next((use for use in uses if use.account_id == state.account_id), KeyUse(state.account_id))
+    call = ((record.service or "")[:LONGEST_ENTRY], (record.event_name or "")[:LONGEST_ENTRY])
+    if call in mine.calls or len(mine.calls) >= MOST_CALLS:
+        return state.uses
+    after = replace(mine, calls=(*mine.calls, call))
+    return MappingProxyType({**state.uses, key: (*(use for use in uses if use is not mine), after)})
+
+
+def is_issued_key(access_key_id: str | None) -> bool:
+    """Return whether an access key id is one that AssumeRoot may have issued: a temporary one of plain letters."""
+    key = access_key_id or ""
+    return key.startswith("ASIA") and key.isascii() and key.isalnum() and len(key) <= LONGEST_ENTRY

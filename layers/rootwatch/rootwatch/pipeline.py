@@ -15,8 +15,8 @@ from enum import StrEnum
 from rootwatch.alert import Alert, compose
 from rootwatch.audit.items import event_key, key_part
 from rootwatch.audit.store import AuditStore, Changes, Known
-from rootwatch.context.observation import Observation, observe
-from rootwatch.detections.detection import OwnResources
+from rootwatch.context.observation import IssuedKey, Observation, observe, tied
+from rootwatch.detections.detection import OwnResources, Severity
 from rootwatch.errors import (
     DamagedItemError,
     RootwatchError,
@@ -24,8 +24,22 @@ from rootwatch.errors import (
     StoreUnavailableError,
     UnreadableRecordError,
 )
-from rootwatch.incident import AccountState, DueAlert, FoldOutcome, Incident, RecordedEvent, fold, next_tick, tick
-from rootwatch.record import Record, read_document, read_envelope, read_json
+from rootwatch.incident import (
+    AccountState,
+    DueAlert,
+    FoldOutcome,
+    Incident,
+    Link,
+    RecordedEvent,
+    append,
+    fold,
+    issued_key,
+    join,
+    next_tick,
+    report_damage,
+    tick,
+)
+from rootwatch.record import ActorKind, Record, read_document, read_envelope, read_json
 from rootwatch.settings import CHANNELS
 
 MOST_TRIES = 12
@@ -42,16 +56,26 @@ class Fate(StrEnum):
     DUPLICATE = "duplicate"
     IRRELEVANT = "irrelevant"
     REJECTED = "rejected"
+    WAITING = "waiting"
     FAILED = "failed"
+
+    @property
+    def stays(self) -> bool:
+        """Return whether the message has to stay in the queue, which hands it over again."""
+        return self in {Fate.WAITING, Fate.FAILED}
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message of the intake queue: its id, its text, and when it was sent to the queue (UTC) if that is stated."""
+    """A message of the intake queue: its id, its text, when it was sent to the queue (UTC) if that is stated.
+
+    `receives` is how often the queue handed it over, 0 if that is not stated.
+    """
 
     id: str
     body: str
     sent_at: datetime | None
+    receives: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +108,18 @@ class Recorder:
 def message_of(entry: Mapping[str, object]) -> Message:
     """Return the message in one entry of an SQS event; what is missing in it is empty, never fatal."""
     attributes = entry.get("attributes")
-    sent = attributes.get("SentTimestamp") if isinstance(attributes, Mapping) else None
-    milliseconds = int(sent) if isinstance(sent, str) and sent.isascii() and sent.isdigit() and len(sent) < 15 else None  # noqa: PLR2004
+    attributes = attributes if isinstance(attributes, Mapping) else {}
+    milliseconds = _number(attributes.get("SentTimestamp"))
     return Message(
         id=str(entry.get("messageId", "")),
         body=str(entry.get("body", "")),
         sent_at=datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds is not None else None,
+        receives=_number(attributes.get("ApproximateReceiveCount")) or 0,
     )
+
+
+def _number(text: object) -> int | None:
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) < 15 else None  # noqa: PLR2004
 
 
 def detect_messages(messages: Sequence[Message], recorder: Recorder, replay_source: str = "") -> list[Result]:
@@ -104,6 +133,7 @@ def detect_messages(messages: Sequence[Message], recorder: Recorder, replay_sour
         try:
             record = read_envelope(read_json(message.body), replay_source=replay_source)
             observation = observe(record, recorder.own, sent_at=message.sent_at)
+            observation = replace(observation, may_wait=message.receives == 1)
         except UnreadableRecordError as error:
             results[position] = Result(message, Fate.REJECTED, str(error))
         except Exception as error:  # noqa: BLE001 - a fault of ours must not hold up the neighbours
@@ -198,44 +228,104 @@ def _record_once(
     account_id: str, observations: Sequence[Observation], recorder: Recorder
 ) -> tuple[list[Fate], list[Alert]]:
     now = recorder.now()
-    before = recorder.store.read_account(account_id, observations)
-    work = _Work(before)
+    before = recorder.store.read_account(account_id, observations, now)
+    observations = [_with_issued_key(observation, before, recorder.own) for observation in observations]
+    work = _Work(before, now, recorder.idle)
+    callers = {_caller(each) for each in observations} - {None, account_id}
+    for caller_id in sorted(each for each in callers if each is not None):
+        sessions = [each for each in observations if _caller(each) == caller_id]
+        work.add_account(recorder.store.read_account(caller_id, sessions, now))
     fates: list[Fate] = []
     stored_now: set[str] = set()
     prefixes: set[tuple[str | None, datetime | None]] = set()
-    for observation in observations:
+    for observation, stored in zip(observations, recorder.store.known(observations), strict=True):
         key, name = event_key(observation).sk, (observation.record.event_id, observation.record.event_time)
-        known = Known.DUPLICATE if key in stored_now else recorder.store.known(observation)
+        known = Known.DUPLICATE if key in stored_now else stored
         if known is Known.DUPLICATE:
             fates.append(Fate.DUPLICATE)
+            continue
+        if _waits(observation):
+            fates.append(Fate.WAITING)
             continue
         reused = known is Known.REUSED or (name in prefixes and observation.record.event_id is not None)
         stored_now.add(key)
         prefixes.add(name)
-        work.add(fold(work.state, replace(observation, event_id_reused=reused), now, idle=recorder.idle))
+        work.record(replace(observation, event_id_reused=reused))
         fates.append(Fate.RECORDED)
     # Only now: a record of a backlog joins the incident that was open when it happened, and keeps it open.
-    work.add(tick(work.state, now, idle=recorder.idle))
+    work.let_time_pass()
     if not work.events and not work.due:
         return fates, []
     alerts = [compose(due) for due in work.due]
-    changes = Changes(before, work.state, work.events, list(work.changed.values()), alerts)
-    recorder.store.write_account(changes, now, recorder.channels)
+    recorder.store.write_account(work.changes(alerts), now, recorder.channels)
     return fates, alerts
 
 
-class _Work:
-    """What the folds of one batch add up to."""
+def _caller(observation: Observation) -> str | None:
+    """Return the account whose AssumeRoot call issued the record's key, None where no such call is known."""
+    return key_part(observation.issued.account_id) if observation.issued else None
 
-    def __init__(self, state: AccountState) -> None:
-        self.state = state
+
+def _with_issued_key(observation: Observation, state: AccountState, own: OwnResources) -> Observation:
+    issued = state.issued.get(observation.record.actor.access_key_id or "")
+    return tied(observation, issued, own) if issued is not None and observation.record.actor.by_root else observation
+
+
+def _waits(observation: Observation) -> bool:
+    """Return whether a record may wait in the queue, once, for the AssumeRoot call that issued its key.
+
+    Two accounts' records arrive in any order; a read of such a session tells nobody anything without its other half.
+    """
+    is_session = observation.record.actor.kind is ActorKind.ASSUMED_ROOT and observation.issued is None
+    return observation.may_wait and is_session and observation.severity is Severity.INFO
+
+
+class _Work:
+    """What a batch adds up to: in its records' own account, and in those whose AssumeRoot sessions they are."""
+
+    def __init__(self, state: AccountState, now: datetime, idle: timedelta) -> None:
+        self._own = state.account_id
+        self._now, self._idle = now, idle
+        self._before = {state.account_id: state}
+        self._states = {state.account_id: state}
+        self._changed: dict[str, Incident] = {}
+        self._issued: dict[str, IssuedKey] = {}
         self.events: list[RecordedEvent] = []
-        self.changed: dict[str, Incident] = {}
         self.due: list[DueAlert] = []
 
-    def add(self, outcome: FoldOutcome) -> None:
-        self.state = outcome.state
-        self.changed.update({incident.id: incident for incident in outcome.changed})
+    def add_account(self, state: AccountState) -> None:
+        """Add the account of a caller whose AssumeRoot session the batch has records of."""
+        self._before[state.account_id] = self._states[state.account_id] = state
+
+    def record(self, observation: Observation) -> None:
+        """Fold a record of the batch's own account."""
+        caller_id = _caller(observation) or self._own
+        state = self._states[self._own]
+        if caller_id == self._own:
+            self._add(fold(state, observation, self._now, idle=self._idle))
+        else:
+            state, seen = append(state, observation)
+            self._states[self._own] = state
+            link = Link(state.sequence, state.chain, seen)
+            self._add(join(self._states[caller_id], observation, self._now, link, idle=self._idle))
+        issuing = issued_key(observation)
+        if issuing is not None:
+            self._issued[issuing[0]] = issuing[1]
+
+    def let_time_pass(self) -> None:
+        """Tell of what was found damaged, and do what is due by the clock."""
+        for account_id in self._states:
+            self._add(report_damage(self._states[account_id], self._now))
+        self._add(tick(self._states[self._own], self._now, idle=self._idle))
+
+    def changes(self, alerts: Sequence[Alert]) -> Changes:
+        """Return what is to be written."""
+        accounts = [(self._before[account_id], state) for account_id, state in self._states.items()]
+        return Changes(accounts, self.events, list(self._changed.values()), alerts, self._issued)
+
+    def _add(self, outcome: FoldOutcome) -> None:
+        self._states[outcome.state.account_id] = outcome.state
+        self._changed.update({incident.id: incident for incident in outcome.changed})
         self.due.extend(outcome.alerts)
         if outcome.event is not None:
             self.events.append(outcome.event)
@@ -250,14 +340,13 @@ def run_timers(account_id: str, recorder: Recorder) -> list[Alert]:
     """
     for attempt in range(1, MOST_TRIES + 1):
         now = recorder.now()
-        before = recorder.store.read_account(account_id, ())
-        outcome = tick(before, now, idle=recorder.idle)
-        if not outcome.alerts:
+        work = _Work(recorder.store.read_account(account_id, (), now), now, recorder.idle)
+        work.let_time_pass()
+        if not work.due:
             return []
-        alerts = [compose(due) for due in outcome.alerts]
-        changes = Changes(before, outcome.state, (), outcome.changed, alerts)
+        alerts = [compose(due) for due in work.due]
         try:
-            recorder.store.write_account(changes, now, recorder.channels)
+            recorder.store.write_account(work.changes(alerts), now, recorder.channels)
         except StoreConflictError:
             if attempt == MOST_TRIES:
                 raise
@@ -269,7 +358,7 @@ def run_timers(account_id: str, recorder: Recorder) -> list[Alert]:
 
 def next_timer(account_id: str, recorder: Recorder) -> datetime | None:
     """Return when `run_timers` next has something to do for the account (UTC); None without an open incident."""
-    return next_tick(recorder.store.read_account(account_id, ()), idle=recorder.idle)
+    return next_tick(recorder.store.read_account(account_id, (), recorder.now()), idle=recorder.idle)
 
 
 # --- inspect and replay --------------------------------------------------------------------------------------------
@@ -405,7 +494,7 @@ def replay(
         fates, alerts = record_batch(account_id, [observation], recorder)
         summary.recorded += fates.count(Fate.RECORDED)
         summary.duplicates += fates.count(Fate.DUPLICATE)
-        state = recorder.store.read_account(account_id, ())
+        state = recorder.store.read_account(account_id, (), clock())
         incidents.update(incident.id for incident in state.incidents)
         incidents.update(alert.incident_id for alert in alerts)
         summary.incidents = len(incidents)

@@ -5,6 +5,10 @@
 | event | `EVENTS#<account>#<yyyy-mm>` | `<eventTime>#<eventID>#<first 12 of SHA-256>` |
 | head | `ACCOUNT#<id>` | `HEAD` |
 | source | `ACCOUNT#<id>` | `SOURCE#<address>` |
+| damaged item, as it was found | `ACCOUNT#<id>` | `DAMAGED#<digest>` |
+| address across accounts | `ADDRESS#<address>` | `SEEN` |
+| key issued by AssumeRoot | `KEY#<accessKeyId>` | `ASSUMED` |
+| use of a key before its AssumeRoot call was recorded | `KEY#<accessKeyId>` | `USED#<account>` |
 | incident | `INCIDENT#<id>` | `INCIDENT` |
 | alert | `INCIDENT#<id>` | `ALERT#<number>` |
 | delivery | `INCIDENT#<id>` | `DELIVERY#<channel>#<number>` |
@@ -23,13 +27,26 @@ from typing import Final, TypeVar
 
 from rootwatch.alert import Alert
 from rootwatch.audit.table import Item, Key, Value
-from rootwatch.context.observation import Observation
+from rootwatch.context.observation import IssuedKey, Observation
 from rootwatch.detections.detection import Severity, Stage
 from rootwatch.errors import DamagedItemError
-from rootwatch.incident import GENESIS, AccountState, Incident, RecordedEvent, SourceSeen
+from rootwatch.incident import (
+    GENESIS,
+    AccountState,
+    AddressSeen,
+    ClosedIncident,
+    Damage,
+    GatheredAct,
+    Incident,
+    KeyUse,
+    RecordedEvent,
+    SourceSeen,
+    Why,
+)
 from rootwatch.record import canonical_json
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""Of every item that is written. What an older version lacks is filled in when it is read: `_NEW_IN`."""
 COMPRESS_FROM: Final = 4096
 """Characters from which a record is stored compressed."""
 
@@ -61,13 +78,19 @@ def event_partition(account_id: str | None, month: str) -> str:
     return f"EVENTS#{key_part(account_id)}#{month}"
 
 
+def event_month(observation: Observation) -> str:
+    """Return the month under which a record is stored (`2026-11`), or `undated`."""
+    stated = observation.record.event_time
+    return f"{stated:%Y-%m}" if stated else "undated"
+
+
 def event_key(observation: Observation) -> Key:
     """Return where a record is stored: the same record always has the same key."""
     record = observation.record
     stated = record.event_time
     time = moment_text(stated) if stated else "undated"
     return Key(
-        event_partition(record.account_id, f"{stated:%Y-%m}" if stated else "undated"),
+        event_partition(record.account_id, event_month(observation)),
         f"{event_prefix(observation, time)}{record.sha256[:12]}",
     )
 
@@ -89,6 +112,29 @@ def head_key(account_id: str) -> Key:
 def source_key(account_id: str, address: str) -> Key:
     """Return the key of what an account remembers of an address."""
     return Key(f"ACCOUNT#{key_part(account_id)}", f"SOURCE#{key_part(address)}")
+
+
+def damaged_key(account_id: str, damage: Damage) -> Key:
+    """Return the key of the copy of an item that was found damaged."""
+    return Key(f"ACCOUNT#{key_part(account_id)}", f"DAMAGED#{damage.digest}")
+
+
+def address_key(address: str) -> Key:
+    """Return the key of what is remembered of an address across accounts."""
+    return Key(f"ADDRESS#{key_part(address)}", "SEEN")
+
+
+def issued_key_key(access_key_id: str) -> Key:
+    """Return the key of what is remembered of an access key that AssumeRoot issued."""
+    return Key(f"KEY#{key_part(access_key_id)}", "ASSUMED")
+
+
+def use_key(access_key_id: str, account_id: str) -> Key:
+    """Return the key of what an access key did in an account before its AssumeRoot call was recorded."""
+    return Key(f"KEY#{key_part(access_key_id)}", f"{USED_PREFIX}{key_part(account_id)}")
+
+
+USED_PREFIX: Final = "USED#"
 
 
 def incident_key(incident_id: str) -> Key:
@@ -196,6 +242,11 @@ def head_item(state: AccountState, updated_at: datetime) -> Item:
         "chain": state.chain,
         "open_incidents": [incident.id for incident in state.incidents],
         "lineages": list(state.lineages),
+        "sign_ins": [moment_text(moment) for moment in state.sign_ins],
+        "failures": [moment_text(moment) for moment in state.failures],
+        "closed_incidents": [
+            [closed.id, moment_text(closed.opened_at), moment_text(closed.last_at)] for closed in state.closed_incidents
+        ],
         "updated_at": moment_text(updated_at),
     }
 
@@ -209,6 +260,9 @@ class Head:
     chain: str
     open_incidents: tuple[str, ...]
     lineages: tuple[str, ...]
+    sign_ins: tuple[datetime, ...] = ()
+    failures: tuple[datetime, ...] = ()
+    closed_incidents: tuple[ClosedIncident, ...] = ()
 
 
 def head_of(item: Item | None) -> Head:
@@ -220,14 +274,21 @@ def head_of(item: Item | None) -> Head:
     """
     if item is None:
         return Head(0, 0, GENESIS, (), ())
+    item = _migrated("head", item)
     return _reading(
         "the account's head",
         lambda: Head(
-            _int(item, "version"),
-            _int(item, "sequence"),
-            _text(item, "chain"),
+            _natural(item, "version"),
+            _natural(item, "sequence"),
+            _hash(item, "chain"),
             _texts(item, "open_incidents"),
             _texts(item, "lineages"),
+            tuple(map(_parsed_moment, _texts(item, "sign_ins"))),
+            tuple(map(_parsed_moment, _texts(item, "failures"))),
+            tuple(
+                ClosedIncident(str(name), _parsed_moment(str(opened)), _parsed_moment(str(last)))
+                for name, opened, last in _tuples(item, "closed_incidents", 3)
+            ),
         ),
     )
 
@@ -268,6 +329,9 @@ def incident_item(incident: Incident) -> Item:
         "sign_ins": [moment_text(moment) for moment in incident.sign_ins],
         "failures": [moment_text(moment) for moment in incident.failures],
         "full_set_at": moment_text(incident.full_set_at) if incident.full_set_at else None,
+        "members": [_clean(member) for member in incident.members],
+        "gathered": [_gathered_value(act) for act in incident.gathered],
+        "told": {name: moment_text(moment) for name, moment in incident.told.items()},
         "incident_month": f"{incident.opened_at:%Y-%m}",
     }
     if incident.open:
@@ -282,6 +346,7 @@ def incident_of(item: Item) -> Incident:
         DamagedItemError: the item cannot be understood; no retry helps.
 
     """
+    item = _migrated("incident", item)
     return _reading(
         "an incident",
         lambda: Incident(
@@ -314,7 +379,42 @@ def incident_of(item: Item) -> Incident:
             sign_ins=tuple(map(_parsed_moment, _texts(item, "sign_ins"))),
             failures=tuple(map(_parsed_moment, _texts(item, "failures"))),
             full_set_at=None if item["full_set_at"] is None else _moment(item, "full_set_at"),
+            members=_texts(item, "members"),
+            gathered=tuple(map(_gathered_of, _objects(item, "gathered"))),
+            told=MappingProxyType({name: _parsed_moment(moment) for name, moment in _named_texts(item, "told")}),
         ),
+    )
+
+
+def _gathered_value(act: GatheredAct) -> dict[str, Value]:
+    return {
+        "at": moment_text(act.at),
+        "gathered_at": moment_text(act.gathered_at),
+        "account_id": _clean(act.account_id),
+        "event_id": _clean(act.event_id),
+        "event_name": _clean(act.event_name),
+        "target": _clean(act.target),
+        "source": _clean(act.source),
+        "severity": str(act.severity),
+        "detections": list(act.detections),
+        "why": list(act.why),
+        "pages": act.pages,
+    }
+
+
+def _gathered_of(value: Mapping[str, Value]) -> GatheredAct:
+    return GatheredAct(
+        at=_moment(value, "at"),
+        gathered_at=_moment(value, "gathered_at"),
+        account_id=_text(value, "account_id"),
+        event_id=_text_or_none(value, "event_id"),
+        event_name=_text_or_none(value, "event_name"),
+        target=_text_or_none(value, "target"),
+        source=_text_or_none(value, "source"),
+        severity=Severity(_text(value, "severity")),
+        detections=_texts(value, "detections"),
+        why=tuple(map(Why, _texts(value, "why"))),
+        pages=value["pages"] is True,
     )
 
 
@@ -343,6 +443,127 @@ def source_of(item: Item) -> SourceSeen:
     return _reading(
         "a source", lambda: SourceSeen(_moment(item, "first_at"), _moment(item, "last_at"), _int(item, "times"))
     )
+
+
+# --- what is remembered across accounts ----------------------------------------------------------------------------
+
+
+def address_item(address: str, seen: AddressSeen) -> Item:
+    """Return what is remembered of an address across accounts."""
+    key = address_key(address)
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "address": _clean(address),
+        "version": seen.version,
+        "accounts": {account: moment_text(moment) for account, moment in seen.accounts.items()},
+    }
+
+
+def address_of(item: Item) -> AddressSeen:
+    """Read what is remembered of an address across accounts.
+
+    Raises:
+        DamagedItemError: the item cannot be understood; no retry helps.
+
+    """
+    return _reading(
+        "an address",
+        lambda: AddressSeen(
+            _natural(item, "version"),
+            MappingProxyType({account: _parsed_moment(moment) for account, moment in _named_texts(item, "accounts")}),
+        ),
+    )
+
+
+def issued_key_item(access_key_id: str, issued: IssuedKey) -> Item:
+    """Return what is remembered of an access key that AssumeRoot issued."""
+    key = issued_key_key(access_key_id)
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "account_id": _clean(issued.account_id),
+        "story": issued.story,
+        "caller": _clean(issued.caller),
+        "task_policy": _clean(issued.task_policy),
+        "target_account_id": _clean(issued.target_account_id),
+        "issued_at": moment_text(issued.issued_at),
+    }
+
+
+def issued_key_of(item: Item) -> IssuedKey:
+    """Read what is remembered of an access key that AssumeRoot issued.
+
+    Raises:
+        DamagedItemError: the item cannot be understood; no retry helps.
+
+    """
+    return _reading(
+        "a key issued by AssumeRoot",
+        lambda: IssuedKey(
+            account_id=_text(item, "account_id"),
+            story=_text(item, "story"),
+            caller=_text(item, "caller"),
+            task_policy=_text_or_none(item, "task_policy"),
+            target_account_id=_text_or_none(item, "target_account_id"),
+            issued_at=_moment(item, "issued_at"),
+        ),
+    )
+
+
+def use_item(access_key_id: str, use: KeyUse) -> Item:
+    """Return what a key did in an account before its AssumeRoot call was recorded."""
+    key = use_key(access_key_id, use.account_id)
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "account_id": use.account_id,
+        "calls": [[_clean(service), _clean(name)] for service, name in use.calls],
+    }
+
+
+def use_of(item: Item) -> KeyUse:
+    """Read what a key did in an account before its AssumeRoot call was recorded.
+
+    Raises:
+        DamagedItemError: the item cannot be understood; no retry helps.
+
+    """
+    return _reading(
+        "the use of a key",
+        lambda: KeyUse(
+            _text(item, "account_id"), tuple((str(service), str(name)) for service, name in _pairs(item, "calls"))
+        ),
+    )
+
+
+def damaged_item(account_id: str, damage: Damage, found_at: datetime) -> Item:
+    """Return a copy of an item that was found damaged, or gone: evidence, and never read by us again."""
+    key = damaged_key(account_id, damage)
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "account_id": account_id,
+        "what": damage.what,
+        "damaged_pk": damage.pk,
+        "damaged_sk": damage.sk,
+        "content": damage.content,
+        "found_at": moment_text(found_at),
+    }
+
+
+LONGEST_DAMAGED: Final = 20_000
+"""Characters that are kept of a damaged item."""
+
+
+def damage_of(what: str, key: Key, item: Item | None) -> Damage:
+    """Return the damage of an item that cannot be understood, with its content as text; of None, that it is gone."""
+    content = None if item is None else _clean(repr(sorted(item.items()))[:LONGEST_DAMAGED])
+    return Damage(what, key.pk, key.sk, content)
 
 
 # --- alerts and deliveries -----------------------------------------------------------------------------------------
@@ -508,6 +729,25 @@ def delivery_of(item: Item) -> Delivery:
 # --- reading an item back ------------------------------------------------------------------------------------------
 
 
+_NEW_IN: Final[Mapping[int, Mapping[str, Mapping[str, Value]]]] = MappingProxyType({
+    2: {
+        "head": {"sign_ins": [], "failures": [], "closed_incidents": []},
+        "incident": {"members": [], "gathered": [], "told": {}},
+    },
+})  # fmt: skip
+"""What each schema version added to an item, with what an older item has instead."""
+
+
+def _migrated(kind: str, item: Item) -> Item:
+    """Return an item as the present schema version has it; it is written so when it next changes."""
+    version = item.get("schema_version")
+    if not isinstance(version, int) or version >= SCHEMA_VERSION:
+        return item
+    for number in range(version + 1, SCHEMA_VERSION + 1):
+        item = {**_NEW_IN.get(number, {}).get(kind, {}), **item}
+    return item
+
+
 _T = TypeVar("_T")
 
 
@@ -534,6 +774,27 @@ def _int(item: Mapping[str, Value], name: str) -> int:
     return value
 
 
+def _text_or_none(item: Mapping[str, Value], name: str) -> str | None:
+    return None if item[name] is None else _text(item, name)
+
+
+def _natural(item: Mapping[str, Value], name: str) -> int:
+    value = _int(item, name)
+    if value < 0:
+        raise ValueError(name)
+    return value
+
+
+def _hash(item: Mapping[str, Value], name: str) -> str:
+    value = _text(item, name)
+    if not _SHA256.fullmatch(value):
+        raise ValueError(name)
+    return value
+
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
 def _moment(item: Mapping[str, Value], name: str) -> datetime:
     return _parsed_moment(_text(item, name))
 
@@ -554,12 +815,23 @@ def _texts(item: Mapping[str, Value], name: str) -> tuple[str, ...]:
 
 
 def _pairs(item: Mapping[str, Value], name: str) -> list[tuple[Value, Value]]:
-    pairs = []
+    return [(first, second) for first, second in _tuples(item, name, 2)]
+
+
+def _tuples(item: Mapping[str, Value], name: str, length: int) -> list[list[Value]]:
+    tuples = []
     for value in _list(item, name):
-        if not isinstance(value, list) or len(value) != 2:  # noqa: PLR2004 - a pair
+        if not isinstance(value, list) or len(value) != length:
             raise TypeError(name)
-        pairs.append((value[0], value[1]))
-    return pairs
+        tuples.append(value)
+    return tuples
+
+
+def _named_texts(item: Mapping[str, Value], name: str) -> list[tuple[str, str]]:
+    value = item[name]
+    if not isinstance(value, dict):
+        raise TypeError(name)
+    return [(key, _text(value, key)) for key in value]
 
 
 def _objects(item: Mapping[str, Value], name: str) -> list[dict[str, Value]]:

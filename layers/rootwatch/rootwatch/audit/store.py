@@ -1,22 +1,31 @@
 """The audit store on a table: read an account, write one transaction, keep the deliveries' ledger, verify the chain."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Final, TypeVar
 
 from rootwatch.alert import Alert
 from rootwatch.audit.items import (
+    USED_PREFIX,
     Delivery,
+    Head,
+    address_item,
+    address_key,
+    address_of,
     alert_item,
     alert_key,
     alert_of,
+    damage_of,
+    damaged_item,
     delivery_item,
     delivery_of,
     event_item,
     event_key,
+    event_month,
     event_partition,
     event_prefix,
     head_item,
@@ -25,16 +34,33 @@ from rootwatch.audit.items import (
     incident_item,
     incident_key,
     incident_of,
+    issued_key_item,
+    issued_key_key,
+    issued_key_of,
     source_item,
     source_key,
     source_of,
     stored_record,
+    use_item,
+    use_key,
+    use_of,
 )
 from rootwatch.audit.table import INCIDENTS, OPEN_INCIDENTS, UNDELIVERED, Item, Key, Put, Table, key_of
-from rootwatch.context.observation import Observation
+from rootwatch.context.observation import IssuedKey, Observation
 from rootwatch.context.source import SourceKind
 from rootwatch.errors import DamagedItemError
-from rootwatch.incident import GENESIS, AccountState, Incident, RecordedEvent, next_chain
+from rootwatch.incident import (
+    FAILED_SIGN_INS,
+    GENESIS,
+    AccountState,
+    Damage,
+    Incident,
+    KeyUse,
+    RecordedEvent,
+    is_issued_key,
+    issued_key,
+    next_chain,
+)
 
 
 class Known(StrEnum):
@@ -47,13 +73,17 @@ class Known(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """All that one batch of one account writes, in one transaction."""
+    """All that one batch writes, in one transaction.
 
-    before: AccountState
-    after: AccountState
+    `accounts` has each account's state before and after: the records' own, and those whose AssumeRoot sessions they
+    are. `issued` are access keys that AssumeRoot issued.
+    """
+
+    accounts: Sequence[tuple[AccountState, AccountState]]
     events: Sequence[RecordedEvent]
     incidents: Sequence[Incident]
     alerts: Sequence[Alert]
+    issued: Mapping[str, IssuedKey] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,78 +106,161 @@ class AuditStore:
 
     # --- detect ----------------------------------------------------------------------------------------------------
 
-    def read_account(self, account_id: str, observations: Sequence[Observation]) -> AccountState:
-        """Return the account's state as the batch needs it: head first, then open incidents and addresses.
+    def read_account(self, account_id: str, observations: Sequence[Observation], now: datetime) -> AccountState:
+        """Return the account's state as the batch needs it: head first, then incidents, addresses and keys.
 
         What is read after the head may be newer than it; then the version condition fails and the batch is read again.
+        An item that cannot be understood, or is gone, is listed in `damages`, and the account goes on without it.
+
+        Args:
+            account_id: whose state.
+            observations: the batch, or nothing for timers.
+            now: the clock, UTC: where to look for events if the head is damaged.
+
         """
-        (head_found,) = self._table.get([head_key(account_id)])
-        head = head_of(head_found)
-        addresses = sorted(
-            {
-                observation.source.key
-                for observation in observations
-                if observation.source.kind in {SourceKind.PUBLIC, SourceKind.PRIVATE}
-            }
-        )
-        keys = [incident_key(incident_id) for incident_id in head.open_incidents]
-        keys += [source_key(account_id, address) for address in addresses]
-        found = self._table.get(keys)
-        incident_items, source_items = found[: len(head.open_incidents)], found[len(head.open_incidents) :]
-        if any(item is None for item in incident_items):
-            message = f"An open incident of account {account_id} is gone from the audit table."
-            raise DamagedItemError(message)
+        keys = sorted({key for each in observations if (key := _access_key(each)) is not None})
+        (head_found, *issued_found) = self._table.get([head_key(account_id), *map(issued_key_key, keys)])
+        damages: list[Damage] = []
+        head, head_is_readable = self._head(account_id, head_found, observations, now, damages)
+        times = [each.time for each in observations]
+        closed_ids = [
+            closed.id
+            for closed in head.closed_incidents
+            if any(closed.opened_at - LOOK_BACK <= time <= closed.last_at + LOOK_BACK for time in times)
+        ]
+        addresses = sorted({each.source.key for each in observations if each.source.kind in _ADDRESS_KINDS})
+        shared = [*addresses, FAILED_SIGN_INS] if observations else []
+        incident_ids = [*head.open_incidents, *closed_ids]
+        wanted = [
+            *map(incident_key, incident_ids),
+            *(source_key(account_id, address) for address in addresses),
+            *map(address_key, shared),
+            *(use_key(key, account_id) for key in keys),
+        ]
+        found = iter(zip(wanted, self._table.get(wanted), strict=True))
+
+        def read(what: str, count: Sequence[str], reader: Callable[[Item], _T]) -> dict[str, _T]:
+            readable: dict[str, _T] = {}
+            for name, (key, item) in zip(count, found, strict=False):
+                if item is None:
+                    if reader is incident_of:
+                        damages.append(damage_of(what, key, item))
+                    continue
+                try:
+                    readable[name] = reader(item)
+                except DamagedItemError:
+                    damages.append(damage_of(what, key, item))
+            return readable
+
+        incidents = read("an incident", incident_ids, incident_of)
+        sources = read("a source", addresses, source_of)
+        seen = read("an address", shared, address_of)
+        uses: dict[str, tuple[KeyUse, ...]] = {
+            key: (use,) for key, use in read("the use of a key", keys, use_of).items()
+        }
+        found = iter(zip(map(issued_key_key, keys), issued_found, strict=True))
+        issued = read("a key issued by AssumeRoot", keys, issued_key_of)
+        for observation in observations:
+            if (key_issued := issued_key(observation)) is not None:
+                uses[key_issued[0]] = tuple(self._uses(key_issued[0], damages))
         return AccountState(
             account_id=account_id,
             version=head.version,
             sequence=head.sequence,
             chain=head.chain,
             lineages=head.lineages,
-            incidents=tuple(incident_of(item) for item in incident_items if item is not None),
-            sources=MappingProxyType(
-                {
-                    address: source_of(item)
-                    for address, item in zip(addresses, source_items, strict=True)
-                    if item is not None
-                }
-            ),
+            sign_ins=head.sign_ins,
+            failures=head.failures,
+            closed_incidents=head.closed_incidents,
+            incidents=tuple(incidents[each] for each in head.open_incidents if each in incidents),
+            closed=tuple(incidents[each] for each in closed_ids if each in incidents),
+            sources=MappingProxyType(sources),
+            addresses=MappingProxyType(seen),
+            issued=MappingProxyType(issued),
+            uses=MappingProxyType(uses),
+            damages=tuple(damages),
+            head_is_readable=head_is_readable,
         )
 
-    def known(self, observation: Observation) -> Known:
-        """Return whether the record is stored already, or another one under its event id and time."""
-        key = event_key(observation)
-        if self._table.get([key]) != [None]:
-            return Known.DUPLICATE
+    def _uses(self, access_key_id: str, damages: list[Damage]) -> Iterator[KeyUse]:
+        partition = issued_key_key(access_key_id).pk
+        for item in self._table.query(partition, USED_PREFIX, most=MOST_USES):
+            try:
+                yield use_of(item)
+            except DamagedItemError:
+                damages.append(damage_of("the use of a key", key_of(item), item))
+
+    def _head(
+        self,
+        account_id: str,
+        item: Item | None,
+        observations: Sequence[Observation],
+        now: datetime,
+        damages: list[Damage],
+    ) -> tuple[Head, bool]:
+        """Return the account's head, put together again from what else is stored where it is damaged or gone."""
+        months = list(dict.fromkeys([f"{now:%Y-%m}", f"{now.replace(day=1) - timedelta(days=1):%Y-%m}", "undated"]))
+        months += [month for each in observations if (month := event_month(each)) not in months]
+        try:
+            if item is not None:
+                return head_of(item), True
+            if not any(any(self._table.query(event_partition(account_id, month), most=1)) for month in months):
+                return head_of(None), True  # the account's first record
+        except DamagedItemError:
+            pass
+        damages.append(damage_of("the account's head", head_key(account_id), item))
+        sequence, chain = 0, GENESIS
+        for month in dict.fromkeys(months):
+            for event in self.event_items(account_id, month):
+                number, value = event.get("sequence"), event.get("chain")
+                if type(number) is int and number > sequence and isinstance(value, str):
+                    sequence, chain = number, value
+        version = item.get("version") if item is not None else None
+        is_number = type(version) is int and version >= 0
+        open_incidents = [_incident_id(key) for key in self._table.index(OPEN_INCIDENTS, account_id)]
+        head = Head(version if type(version) is int and is_number else 0, sequence, chain, tuple(open_incidents), ())
+        return head, item is None or is_number or "version" not in item
+
+    def known(self, observations: Sequence[Observation]) -> list[Known]:
+        """Return of each record whether it is stored already, or another one under its event id and time."""
+        found = self._table.get([event_key(observation) for observation in observations])
+        return [
+            Known.DUPLICATE if item is not None else self._reused(observation)
+            for observation, item in zip(observations, found, strict=True)
+        ]
+
+    def _reused(self, observation: Observation) -> Known:
+        if observation.record.event_id is None:
+            return Known.NEW
         # One is enough to know; whoever forges thousands under one id must not make us read them all.
-        others = self._table.query(key.pk, event_prefix(observation), most=1)
+        others = self._table.query(event_key(observation).pk, event_prefix(observation), most=1)
         return Known.REUSED if any(others) else Known.NEW
 
     def write_account(self, changes: Changes, now: datetime, channels: Sequence[str]) -> None:
-        """Write events, incidents, alerts, one delivery per channel and the head: all or nothing.
+        """Write events, incidents, alerts, one delivery per channel and the heads: all or nothing.
 
         Raises:
-            StoreConflictError: somebody else wrote this account; nothing was written: read and fold again.
+            StoreConflictError: somebody else wrote an account; nothing was written: read and fold again.
             TransactionTooLargeError: split the batch.
             StoreUnavailableError: a retry helps; the write may have taken effect.
 
         """
-        before, after = changes.before, replace(changes.after, version=changes.before.version + 1)
-        new_incidents = {incident.id for incident in changes.incidents} - {incident.id for incident in before.incidents}
-        version = before.version or None
-        puts = [Put(head_item(after, now), expects=("version", version))]
+        puts: list[Put] = []
+        known_incidents: set[str] = set()
+        for before, after in changes.accounts:
+            puts += _account_puts(before, after, now)
+            known_incidents |= {incident.id for incident in (*before.incidents, *before.closed)}
         puts += [Put(event_item(event, now), absent=True) for event in changes.events]
-        puts += [Put(incident_item(incident), absent=incident.id in new_incidents) for incident in changes.incidents]
         puts += [
-            Put(source_item(after.account_id, address, seen))
-            for address, seen in after.sources.items()
-            if before.sources.get(address) != seen
+            Put(incident_item(incident), absent=incident.id not in known_incidents) for incident in changes.incidents
         ]
+        puts += [Put(issued_key_item(key, issued)) for key, issued in changes.issued.items()]
         for alert in changes.alerts:
             puts.append(Put(alert_item(alert), absent=True))
             for channel in channels:
                 delivery = Delivery(alert.incident_id, alert.account_id, channel, alert.number, due_at=now)
                 puts.append(Put(delivery_item(delivery), absent=True))
-        self._table.write(puts)
+        self._table.write(list({put.key: put for put in puts}.values()))
 
     # --- deliver ---------------------------------------------------------------------------------------------------
 
@@ -253,6 +366,48 @@ def _faults_of_event(sk: str, item: Item) -> list[str]:
     if hashlib.sha256(text.encode()).hexdigest() != item.get("sha256"):
         return [f"{sk}: its record is not the one that was hashed"]
     return []
+
+
+_T = TypeVar("_T")
+_ADDRESS_KINDS: Final = frozenset({SourceKind.PUBLIC, SourceKind.PRIVATE})
+
+
+def _access_key(observation: Observation) -> str | None:
+    """Return the record's access key id where AssumeRoot may have issued it to root."""
+    actor = observation.record.actor
+    return actor.access_key_id if actor.by_root and is_issued_key(actor.access_key_id) else None
+
+
+def _account_puts(before: AccountState, after: AccountState, now: datetime) -> list[Put]:
+    written = replace(after, version=before.version + 1)
+    # Where even the version is lost there is no condition to write; the alert about it says what follows.
+    expects = ("version", before.version or None) if before.head_is_readable else None
+    puts = [Put(head_item(written, now), expects=expects)]
+    puts += [
+        Put(source_item(after.account_id, address, seen))
+        for address, seen in after.sources.items()
+        if before.sources.get(address) != seen
+    ]
+    for address, seen in after.addresses.items():
+        old = before.addresses.get(address)
+        if old != seen:
+            is_damaged = any(damage.pk == address_key(address).pk for damage in before.damages)
+            condition = None if is_damaged else ("version", old.version if old else None)
+            puts.append(Put(address_item(address, seen), expects=condition))
+    puts += [
+        Put(use_item(key, use))
+        for key, uses in after.uses.items()
+        for use in uses
+        if use not in before.uses.get(key, ()) and use.account_id == after.account_id
+    ]
+    puts += [Put(damaged_item(before.account_id, damage, now)) for damage in before.damages]
+    return puts
+
+
+LOOK_BACK: Final = timedelta(hours=24)
+"""How far from a closed incident a record may lie and still make us read it; more than an incident may rest."""
+MOST_USES: Final = 50
+"""Accounts in which one key may have been used before its AssumeRoot call was recorded; one session has one account."""
 
 
 def _incident_id(key: Key) -> str:

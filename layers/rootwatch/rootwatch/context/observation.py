@@ -1,6 +1,6 @@
 """A record with everything that is known about it: what the later steps work on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from rootwatch.context import client, role_alternative, root_tasks, source
@@ -9,7 +9,8 @@ from rootwatch.context.root_tasks import RootNeed
 from rootwatch.context.source import Source
 from rootwatch.detections.catalogue import detect, highest
 from rootwatch.detections.detection import Finding, OwnResources, Severity
-from rootwatch.record import Record
+from rootwatch.detections.organization import looks_assumed
+from rootwatch.record import ActorKind, Record
 
 LATE_AFTER = timedelta(minutes=15)
 """CloudTrail delivers most records within 15 minutes; later ones carry the mark "late"."""
@@ -19,10 +20,26 @@ FUTURE_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """What is remembered of an access key that AssumeRoot issued: by whose call, for which task, for which account.
+
+    `account_id` is the account that called, `story` the story of its incident; `issued_at` is the call's time, UTC.
+    """
+
+    account_id: str
+    story: str
+    caller: str
+    task_policy: str | None
+    target_account_id: str | None
+    issued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """One record, its findings and its surroundings. `sent_at` is when it reached the intake queue (UTC).
 
-    `sent_at` is None for records out of files, which have no time of arrival.
+    `sent_at` is None for records out of files, which have no time of arrival. `issued` is the AssumeRoot call that
+    issued the record's access key, where that is known. `may_wait` is true the first time that the queue hands it over.
     """
 
     record: Record
@@ -32,6 +49,8 @@ class Observation:
     sent_at: datetime | None
     problems: tuple[str, ...]
     event_id_reused: bool = False
+    issued: IssuedKey | None = None
+    may_wait: bool = False
 
     @property
     def relevant(self) -> bool:
@@ -79,6 +98,8 @@ class Observation:
 
 def observe(record: Record, own: OwnResources, *, sent_at: datetime | None = None) -> Observation:
     """Join a record with its detections and its stateless context; never raises."""
+    if looks_assumed(record):
+        record = replace(record, actor=replace(record.actor, kind=ActorKind.ASSUMED_ROOT))
     problems = list(record.problems)
     where = source.classify(record.source_text)
     if where.raw is not None and "," in where.raw and where.ip:
@@ -95,3 +116,10 @@ def observe(record: Record, own: OwnResources, *, sent_at: datetime | None = Non
         sent_at=sent_at,
         problems=tuple(dict.fromkeys(problems)),
     )
+
+
+def tied(observation: Observation, issued: IssuedKey, own: OwnResources) -> Observation:
+    """Return the observation of a record whose access key an AssumeRoot call issued, whatever its record says of it."""
+    record = observation.record
+    record = replace(record, actor=replace(record.actor, kind=ActorKind.ASSUMED_ROOT))
+    return replace(observation, record=record, findings=detect(record, own), issued=issued)

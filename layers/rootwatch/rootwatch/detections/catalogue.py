@@ -24,6 +24,7 @@ CATALOGUE: Final[tuple[Detection, ...]] = (
     sign_in.CONSOLE_LOGIN_WITHOUT_MFA,
     sign_in.CONSOLE_LOGIN_FAILED,
     sign_in.LOGIN_AFTER_FAILURES,
+    sign_in.LOGIN_SPRAY,
     sign_in.CLI_LOGIN,
     credentials.SESSION_EXPORTED,
     credentials.PASSWORD_RECOVERY_REQUESTED,

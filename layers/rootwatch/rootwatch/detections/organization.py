@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from rootwatch.detections.detection import MONITORED_ROOT_USE, Detection, OwnResources, Severity, Stage, named
@@ -51,6 +52,43 @@ def task_policy(record: Record) -> str | None:
     stated = record.request.get("taskPolicyArn")
     arn = stated.get("arn") if isinstance(stated, Mapping) else stated
     return arn if isinstance(arn, str) and arn else None
+
+
+def beyond_task(task_arn: str | None, service: str, event_name: str) -> bool:
+    """Return whether an AssumeRoot session made a call that its task policy does not permit.
+
+    Of a task that is not one of AWS's, or is not stated, nothing is known, so nothing is beyond it.
+    """
+    task = _AWS_TASK.fullmatch(task_arn or "")
+    calls = TASK_CALLS.get(task.group(1)) if task else None
+    if calls is None:
+        return False
+    return (service, event_name) not in calls if service else all(event_name != name for _, name in calls)
+
+
+def looks_assumed(record: Record) -> bool:
+    """Return whether a record of root's that carries no mark has the shape of an AssumeRoot session's.
+
+    The worked example of AWS leaves `assumedRoot` away: temporary credentials without MFA, not older than the fifteen
+    minutes that AssumeRoot grants, and a call that some task permits.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_root-user-privileged-task.html
+    """
+    actor = record.actor
+    if actor.kind is not ActorKind.ROOT_TEMPORARY or actor.sign_in_session or record.mfa.used is not False:
+        return False
+    if not (actor.access_key_id or "").startswith("ASIA") or record.event_time is None:
+        return False
+    if (record.service, record.event_name) not in _CALLS_OF_ANY_TASK:
+        return False
+    try:
+        created = datetime.fromisoformat(actor.session_created or "")
+    except ValueError:
+        return False
+    created = created if created.tzinfo else created.replace(tzinfo=UTC)
+    return timedelta() <= record.event_time - created <= _LONGEST_SESSION
+
+
+_LONGEST_SESSION = timedelta(minutes=15)
 
 
 def _assumed(record: Record, _own: OwnResources) -> Severity | None:

@@ -100,6 +100,21 @@ LOGIN_AFTER_FAILURES = Detection(
     ),
     stage=Stage.IN,
 )
+LOGIN_SPRAY = Detection(
+    id="root.login_spray",
+    title="Root sign-ins failed in several accounts",
+    done="sign-in failed, as in other accounts within 24 hours",
+    tried="sign-in failed, as in other accounts within 24 hours",
+    why="Root is used almost never: failures in two accounts within a day are somebody trying a list of addresses.",
+    techniques=("T1110.003", "T1110"),
+    controls=MONITORED_ROOT_USE,
+    next_steps=(
+        "Compare sourceIPAddress and userAgent of the failed ConsoleLogin records of all named accounts in 24 hours.",
+        "Look for ConsoleLogin with responseElements.ConsoleLogin Success by root in every account in these 24 hours.",
+        "Ask the custodians of the named accounts whether any of the tries at eventTime was theirs.",
+    ),
+    stage=Stage.ATTEMPT,
+)
 CLI_LOGIN = Detection(
     id="root.cli_login",
     title="Root signed in for the command line",
