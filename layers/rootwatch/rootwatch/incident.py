@@ -679,7 +679,7 @@ def story_of(observation: Observation) -> str:
     could else use up what would be new when it really happens.
     """
     record = observation.record
-    if not _is_admitted(observation):
+    if not observation.admitted:
         return "not-from-cloudtrail"
     if observation.issued is not None:
         return observation.issued.story
@@ -695,7 +695,7 @@ def issued_key(observation: Observation) -> tuple[str, IssuedKey] | None:
     Only CloudTrail's own record counts: a forged one could else claim root's real key for a story of its own.
     """
     record = observation.record
-    if record.event_name != "AssumeRoot" or _failed(observation) or not _is_admitted(observation):
+    if record.event_name != "AssumeRoot" or _failed(observation) or not observation.admitted:
         return None
     credentials = record.response.get("credentials")
     key = credentials.get("accessKeyId") if isinstance(credentials, Mapping) else None
@@ -767,7 +767,7 @@ def _open_incident(state: AccountState, observation: Observation, now: datetime)
 def _with_history(observation: Observation, state: AccountState, incident: Incident | None) -> Observation:
     """Return the observation with the findings that need the account's history, or that of other accounts."""
     time, span = observation.time, FAILURES_COUNT_FOR
-    remembered = (state.failures, state.sign_ins) if _is_admitted(observation) else ((), ())
+    remembered = (state.failures, state.sign_ins) if observation.admitted else ((), ())
     all_failures = {*(incident.failures if incident else ()), *remembered[0]}
     all_sign_ins = {*(incident.sign_ins if incident else ()), *remembered[1]}
     failures = sum(1 for moment in all_failures if time - span <= moment <= time)
@@ -782,7 +782,7 @@ def _with_history(observation: Observation, state: AccountState, incident: Incid
             Finding(finding.detection, Severity.HIGH) if finding.detection is sign_in.CONSOLE_LOGIN_FAILED else finding
             for finding in findings
         ]
-    if is_failed and _is_admitted(observation) and _elsewhere(state, observation):
+    if is_failed and observation.admitted and _elsewhere(state, observation):
         findings.append(Finding(sign_in.LOGIN_SPRAY, Severity.HIGH))
     findings.sort(key=lambda finding: _ORDER[finding.detection.id])
     return replace(observation, findings=tuple(findings))
@@ -810,12 +810,6 @@ def _within_task(observation: Observation, state: AccountState) -> list[Finding]
 def _is_successful_sign_in(observation: Observation) -> bool:
     is_sign_in = any(finding.detection in _CONSOLE_SIGN_INS for finding in observation.findings)
     return is_sign_in and observation.record.outcome is Outcome.SUCCESS
-
-
-def _is_admitted(observation: Observation) -> bool:
-    """Return whether a record may count as CloudTrail's: out of a file, from AWS, or from the replay source."""
-    envelope = observation.record.envelope
-    return envelope is None or envelope.admitted
 
 
 def _is_failed_sign_in(observation: Observation) -> bool:
@@ -857,7 +851,7 @@ def _why(  # noqa: C901 - one line per reason
     if actor.kind is ActorKind.AWS_SERVICE and severity.rank < Severity.MEDIUM.rank and not observation.event_id_reused:
         return (), False
     # What anybody may have put on the bus is told once per kind: a flood of it must not bury what is real.
-    why = list(_always(observation)) if _is_admitted(observation) else []
+    why = list(_always(observation)) if observation.admitted else []
     told: tuple[str, ...] = getattr(incident, _novelty_set(observation))
     unseen = [key for key in _novelty_keys(observation) if key not in told]
     overflows = any(not _has_room(told, key) for key in unseen)
@@ -1072,13 +1066,13 @@ def _moments(known: tuple[datetime, ...], observation: Observation) -> tuple[dat
 
 def _lineages_after(state: AccountState, observation: Observation) -> tuple[str, ...]:
     lineage = _lineage(observation)
-    if lineage is None or not _is_admitted(observation):
+    if lineage is None or not observation.admitted:
         return state.lineages
     return (*(each for each in state.lineages if each != lineage), lineage)[-MOST_LINEAGES:]
 
 
 def _sources_after(state: AccountState, observation: Observation) -> Mapping[str, SourceSeen]:
-    if not _is_address(observation) or not _is_admitted(observation):
+    if not _is_address(observation) or not observation.admitted:
         return state.sources
     key, time = observation.source.key, observation.time
     seen = state.sources.get(key)
@@ -1092,13 +1086,13 @@ def _sources_after(state: AccountState, observation: Observation) -> Mapping[str
 
 def _latest(moments: tuple[datetime, ...], observation: Observation, *, counts: bool) -> tuple[datetime, ...]:
     """Return the latest `MOST_MOMENTS` sign-ins, or failures, of an account after a record, which may be one."""
-    if not counts or not _is_admitted(observation):
+    if not counts or not observation.admitted:
         return moments
     return tuple(sorted({*moments, observation.time})[-MOST_MOMENTS:])
 
 
 def _addresses_after(state: AccountState, observation: Observation) -> Mapping[str, AddressSeen]:
-    if not _is_admitted(observation):
+    if not observation.admitted:
         return state.addresses
     keys = [FAILED_SIGN_INS] if _is_failed_sign_in(observation) else []
     if _is_address(observation) and observation.record.actor.by_root:
@@ -1125,7 +1119,7 @@ def _uses_after(state: AccountState, observation: Observation) -> Mapping[str, t
     temporary = {ActorKind.ASSUMED_ROOT, ActorKind.ROOT_TEMPORARY}
     if observation.issued is not None or key is None or record.actor.kind not in temporary:
         return state.uses
-    if not _is_admitted(observation) or not is_issued_key(key):
+    if not observation.admitted or not is_issued_key(key):
         return state.uses
     uses = state.uses.get(key, ())
     mine = next((use for use in uses if use.account_id == state.account_id), KeyUse(state.account_id))

@@ -268,7 +268,9 @@ def _caller(observation: Observation) -> str | None:
 
 def _with_issued_key(observation: Observation, state: AccountState, own: OwnResources) -> Observation:
     issued = state.issued.get(observation.record.actor.access_key_id or "")
-    return tied(observation, issued, own) if issued is not None and observation.record.actor.by_root else observation
+    # A forged record may name any key; it stays in a story of its own.
+    may_be_tied = issued is not None and observation.record.actor.by_root and observation.admitted
+    return tied(observation, issued, own) if issued is not None and may_be_tied else observation
 
 
 def _waits(observation: Observation) -> bool:

@@ -58,6 +58,11 @@ class Observation:
         return self.record.actor.by_root or bool(self.findings)
 
     @property
+    def admitted(self) -> bool:
+        """Return whether a record may count as CloudTrail's: out of a file, from AWS, or from the replay source."""
+        return self.record.envelope is None or self.record.envelope.admitted
+
+    @property
     def severity(self) -> Severity | None:
         """Return the highest severity of the findings; None for a record that does not concern root."""
         return highest(tuple(finding.severity for finding in self.findings))
