@@ -481,7 +481,7 @@ def replay(
             alerts = run_timers(account_id, recorder)
             yield from told(alerts)
             _set_timer(timers, account_id, recorder)
-            if not alerts:
+            if not alerts and timers.get(account_id, due_at) <= due_at:
                 timers.pop(account_id, None)  # a timer that does nothing must not run for ever
 
     for observation in sorted(observations, key=lambda each: each.time):
