@@ -36,7 +36,10 @@ def _row(detection: Detection) -> str:
 def _section(detection: Detection) -> str:
     steps = "\n".join(f"{number}. {step}" for number, step in enumerate(detection.next_steps, start=1))
     controls = "; ".join(detection.controls)
-    return f"\n## {detection.stem}\n\n**{detection.title}.** {detection.why}\n\n{steps}\n\nSupports: {controls}.\n"
+    return (
+        f"\n## {detection.stem}\n\n**{detection.title}.** {detection.why}\n\n"
+        f"Severity: {detection.severity_rule}\n\n{steps}\n\nSupports: {controls}.\n"
+    )
 
 
 def main() -> None:

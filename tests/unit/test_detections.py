@@ -10,7 +10,15 @@ from rootwatch.detections.catalogue import BY_ID, CATALOGUE, detect
 from rootwatch.detections.detection import OwnResources, Severity
 from rootwatch.detections.organization import task_policy
 from rootwatch.record import Record, read_envelope
-from tests.builders import ABSENT, build_envelope, load_expectations, load_specimen, near_miss_stems, specimen_stems
+from tests.builders import (
+    ABSENT,
+    all_specimens,
+    build_envelope,
+    load_expectations,
+    load_specimen,
+    near_miss_stems,
+    specimen_stems,
+)
 from tests.unit.workbench import OWN, Changes, make_record
 
 SOMEBODY = {
@@ -55,11 +63,21 @@ def test_every_detection_says_all_that_a_person_needs(detection: Any) -> None:
         assert words.strip() == words
         assert 5 < len(words) < 160
     assert detection.why.endswith(".")
+    assert detection.severity_rule.endswith(".")
+    assert ". " not in detection.severity_rule
     assert len(set(detection.next_steps)) == 3
     assert all(step.endswith((".", "?")) for step in detection.next_steps)
     assert all(re.fullmatch(r"T\d{4}(\.\d{3})?", technique) for technique in detection.techniques)
     assert detection.techniques or detection.stem == "service_acted"
     assert detection.controls
+
+
+@pytest.mark.parametrize("name", all_specimens())
+def test_a_severity_rule_names_every_severity_that_occurs(name: str) -> None:
+    """Whatever severity a detection has in any specimen, its sentence about severity names that one."""
+    for envelope in load_specimen(name):
+        for finding in detect(read_envelope(envelope), OWN):
+            assert re.search(rf"\b{finding.severity}\b", finding.detection.severity_rule, re.IGNORECASE)
 
 
 # --- rows and near misses ---------------------------------------------------------------------------------------------

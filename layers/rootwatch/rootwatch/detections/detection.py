@@ -56,9 +56,9 @@ class OwnResources:
 class Detection:
     """One row of the catalogue.
 
-    `done` and `tried` complete a sentence that begins with who acted ("Root …"). `rule` returns the severity, or None
-    where the record does not mean this; it never raises. A detection without a rule needs the account's history and is
-    found by `incident.fold`.
+    `done` and `tried` complete a sentence that begins with who acted ("Root …"). `severity_rule` says in one sentence
+    when it has which severity. `rule` returns that severity, or None where the record does not mean this; it never
+    raises. A detection without a rule needs the account's history and is found by `incident.fold`.
     """
 
     id: str
@@ -66,6 +66,7 @@ class Detection:
     done: str
     tried: str
     why: str
+    severity_rule: str
     techniques: tuple[str, ...]
     controls: tuple[str, ...]
     next_steps: tuple[str, str, str]

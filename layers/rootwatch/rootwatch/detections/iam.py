@@ -93,6 +93,7 @@ IAM_CHANGED = Detection(
     done="changed who may do what in the account",
     tried="tried to change who may do what in the account",
     why="A user, key, role or policy made as root stays when root is locked again: a way to come back.",
+    severity_rule="High; critical where it gives administrator rights, or lets everybody assume a role.",
     techniques=("T1098.001", "T1098.003", "T1136.003"),
     controls=(*MONITORED_ROOT_USE, "NIST 800-53 r5: AC-2(1), AC-6(2)", "SOC 2: CC6.1, CC6.2, CC6.3"),
     next_steps=(

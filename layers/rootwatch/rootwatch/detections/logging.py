@@ -57,6 +57,10 @@ LOGGING_TAMPERED = Detection(
     done="stopped or changed AWS's own logging",
     tried="tried to stop or change AWS's own logging",
     why="Without these records nobody sees what happens next; intruders do it early.",
+    severity_rule=(
+        "Stopping, deleting or disabling is critical by root and high by others; changing is high by root "
+        "and low by others."
+    ),
     techniques=("T1562.008",),
     controls=AUDIT_TRAIL_PROTECTED,
     next_steps=(

@@ -66,6 +66,9 @@ ROOTWATCH_TAMPERED = Detection(
     done="changed Rootwatch itself",
     tried="tried to change Rootwatch itself",
     why="Whoever misuses root can switch off what watches it; after this, silence proves nothing.",
+    severity_rule=(
+        "Critical, by anybody; low only by the deployment's own role (DeploymentRoleArn), which root never is."
+    ),
     techniques=("T1562.008",),
     controls=AUDIT_TRAIL_PROTECTED,
     next_steps=(

@@ -201,6 +201,7 @@ RESOURCE_SHARED = Detection(
     done="opened something the account holds to others",
     tried="tried to open something the account holds to others",
     why="A shared image, snapshot, key or bucket can be copied out of the account without any further trace in it.",
+    severity_rule="High, unless the record shows that it opens nothing.",
     techniques=("T1537", "T1530"),
     controls=MONITORED_ROOT_USE,
     next_steps=(
