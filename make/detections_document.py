@@ -12,9 +12,9 @@ _INTRODUCTION = """\
 # Detections
 
 Written by `make docs` from `rootwatch/detections/`; change it there. Each detection has a specimen of the same name in
-`events/`, a near miss in `events/near_misses/` and an expectation in `tests/expectations/`. A record has every
-detection that fits; `write`, `read` and `service_acted` only where nothing else but `access_key_used` does. A refused
-or failed attempt keeps the detection of the act.
+`events/`, a near miss in `events/near_misses/`, an expectation in `tests/expectations/`, and a section in the
+[runbook](runbook.md) that says what to do. A record has every detection that fits; `write`, `read` and `service_acted`
+only where nothing else but `access_key_used` does. A refused or failed attempt keeps the detection of the act.
 
 | detection | title | found by | MITRE ATT&CK |
 |---|---|---|---|
@@ -38,7 +38,8 @@ def _section(detection: Detection) -> str:
     controls = "; ".join(detection.controls)
     return (
         f"\n## {detection.stem}\n\n**{detection.title}.** {detection.why}\n\n"
-        f"Severity: {detection.severity_rule}\n\n{steps}\n\nSupports: {controls}.\n"
+        f"Severity: {detection.severity_rule}\n\n{steps}\n\n"
+        f"More: [runbook](runbook.md#{detection.stem}). Supports: {controls}.\n"
     )
 
 
