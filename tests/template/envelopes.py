@@ -61,6 +61,13 @@ CONCERNS_ROOT = {
     "account closed, the service's report": envelope("organizations", "CloseAccountResult", SERVICE_EVENT),
     "account leaves": envelope("organizations", "LeaveOrganization"),
     "account removed": envelope("organizations", "RemoveAccountFromOrganization"),
+    "account departed, the service's report": envelope("organizations", "AccountDepartedOrganization", SERVICE_EVENT),
+    "IAM's administration delegated": request(
+        "organizations", "RegisterDelegatedAdministrator", servicePrincipal="iam.amazonaws.com"
+    ),
+    "IAM's access to the organization withdrawn": request(
+        "organizations", "DisableAWSServiceAccess", servicePrincipal="iam.amazonaws.com"
+    ),
     "central root sessions on": envelope("iam", "EnableOrganizationsRootSessions"),
     "central root credentials off": envelope("iam", "DisableOrganizationsRootCredentialsManagement"),
     "billing opened to IAM": envelope("billingconsole", "SetIAMAccessPreference"),
@@ -81,6 +88,9 @@ NOT_ABOUT_ROOT = {
     "somebody signs in": envelope("signin", "ConsoleLogin"),
     "a user who is called Root": envelope("iam", "CreateUser", {**SOMEBODY, "userName": "Root"}),
     "the word in a request": request("iam", "CreateUser", userIdentity={"type": "Root"}),
+    "another service's administration delegated": request(
+        "organizations", "RegisterDelegatedAdministrator", servicePrincipal="guardduty.amazonaws.com"
+    ),
     "a role assumed": envelope("sts", "AssumeRole", read=True),
     "a service's own event": envelope("kms", "RotateKey", SERVICE_EVENT),
     "another rule disabled": request("events", "DisableRule", name="nightly-report"),

@@ -1,5 +1,6 @@
 """What the two rules let through, and what they do not."""
 
+import copy
 import json
 import pathlib
 from typing import Any
@@ -7,6 +8,10 @@ from typing import Any
 import pytest
 from moto.events.models import EventPattern
 
+from rootwatch.context import role_alternative
+from rootwatch.context.observation import observe
+from rootwatch.detections.detection import OwnResources
+from rootwatch.record import read_envelope
 from tests.template import envelopes
 from tests.template.event_pattern import OPERATORS, matches, operators
 from tests.template.stack import TEMPLATE, Stack
@@ -63,6 +68,26 @@ def test_root_rule_sees(stack: Stack, name: str) -> None:
 def test_root_rule_leaves_alone(stack: Stack, name: str) -> None:
     """What others do, and what is forged, does not reach the queue."""
     assert not matches(stack.pattern("RootRule"), envelopes.NOT_ABOUT_ROOT[name])
+
+
+@pytest.mark.parametrize("name", envelopes.CONCERNS_ROOT)
+def test_what_the_root_rule_sees_has_a_meaning(name: str) -> None:
+    """Whatever the rule lets through by its name still means something where the identity is as thin as can be."""
+    event = copy.deepcopy(envelopes.CONCERNS_ROOT[name])
+    if event["detail"]["userIdentity"] not in (envelopes.ROOT, envelopes.OF_ROOT):
+        event["detail"]["userIdentity"] = {}
+    assert observe(read_envelope(event), OwnResources("rootwatch")).relevant
+
+
+def test_the_root_rule_sees_whatever_means_something_by_anybody(stack: Stack) -> None:
+    """Each of AWS's calls that some detection finds by somebody who is not root reaches the queue."""
+    unseen, pattern, own = [], stack.pattern("RootRule"), OwnResources("rootwatch")
+    for service, names in role_alternative.known_actions().items():
+        for name in names:
+            event = envelopes.envelope(service, name, requestParameters={"servicePrincipal": "iam.amazonaws.com"})
+            if observe(read_envelope(event), own).relevant and not matches(pattern, event):
+                unseen.append(f"{service}:{name}")
+    assert unseen == []
 
 
 @pytest.mark.parametrize("name", envelopes.TAMPERING)

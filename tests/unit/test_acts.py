@@ -9,7 +9,7 @@ import pytest
 from rootwatch.detections.catalogue import detect
 from rootwatch.detections.detection import OwnResources, Severity
 from rootwatch.detections.organization import TASK_CALLS
-from rootwatch.record import Record, read_document
+from rootwatch.record import ActorKind, Record, read_document
 from tests.builders import ABSENT, build_record
 
 OWN: Final = OwnResources("rootwatch")
@@ -68,6 +68,9 @@ ACTS: Final[list[tuple[str, str, Any, str, Severity]]] = [
     ("sts", "GetSessionToken", {"durationSeconds": 900}, "session_exported", C),
     ("sts", "GetFederationToken", {"name": "x"}, "session_exported", C),
     ("signin", "GetSigninToken", None, "session_exported", C),
+    ("sts", "GetWebIdentityToken", {"audience": ["x"]}, "session_exported", C),
+    ("sts", "GetDelegatedAccessToken", None, "session_exported", C),
+    ("iam", "DeleteLoginProfile", None, "password_changed", C),
     ("iam", "UpdateAccessKey", {"accessKeyId": "AKIAEXAMPLE000000001", "status": "Active"}, "access_key_changed", H),
     ("iam", "DeleteAccessKey", {"accessKeyId": "AKIAEXAMPLE000000001"}, "access_key_changed", H),
     ("iam", "UploadSigningCertificate", None, "signing_credential_changed", H),
@@ -89,6 +92,7 @@ ACTS: Final[list[tuple[str, str, Any, str, Severity]]] = [
     ("billingconsole", "SetFxPaymentCurrency", None, "billing_changed", H),
     ("payments", "Instruments_Create", None, "billing_changed", H),
     ("payments", "Preferences_UpdatePaymentProfile", None, "billing_changed", H),
+    ("payments", "TermsAndConditions_AcceptTermsAndConditionsForProgramByAccountId", None, "billing_changed", H),
     ("iam", "CreateUser", {"userName": "alice"}, "iam_changed", H),
     ("iam", "CreateAccessKey", {"userName": "alice"}, "iam_changed", H),
     ("iam", "EnableMFADevice", {"userName": "alice", "serialNumber": "x:mfa/alice"}, "iam_changed", H),
@@ -99,6 +103,13 @@ ACTS: Final[list[tuple[str, str, Any, str, Severity]]] = [
     ("iam", "DeleteAccountPasswordPolicy", None, "iam_changed", H),
     ("iam", "AttachRolePolicy", {"roleName": "x", "policyArn": ADMINISTRATOR}, "iam_changed", C),
     ("organizations", "DetachPolicy", {"policyId": "p-x"}, "iam_changed", H),
+    ("organizations", "MoveAccount", {"accountId": ACCOUNT, "destinationParentId": "ou-x"}, "iam_changed", H),
+    ("organizations", "RegisterDelegatedAdministrator", {"servicePrincipal": "x.amazonaws.com"}, "iam_changed", H),
+    ("identitystore", "CreateUser", {"userName": "alice"}, "iam_changed", H),
+    ("identitystore", "CreateGroupMembership", {"groupId": "x"}, "iam_changed", H),
+    ("sso-directory", "AddMemberToGroup", {"groupId": "x"}, "iam_changed", H),
+    ("iam", "DeleteLoginProfile", {"userName": "alice"}, "iam_changed", H),
+    ("iam", "AcceptDelegationRequest", {"delegationRequestId": "x"}, "iam_changed", H),
     ("sso", "CreateAccountAssignment", None, "iam_changed", H),
     ("secretsmanager", "GetSecretValue", {"secretId": "x"}, "secret_read", H),
     ("secretsmanager", "BatchGetSecretValue", {"secretIdList": ["x"]}, "secret_read", H),
@@ -132,6 +143,12 @@ ACTS: Final[list[tuple[str, str, Any, str, Severity]]] = [
     ("lambda", "DeleteFunction20150331", {"functionName": "x"}, "destroyed", H),
     ("s3", "PutBucketVersioning", {"VersioningConfiguration": {"MfaDelete": "Disabled"}}, "destroyed", H),
     ("s3", "PutBucketVersioning", {"VersioningConfiguration": {"Status": "Suspended"}}, "destroyed", H),
+    ("securityhub", "DisableSecurityHubV2", None, "logging_tampered", C),
+    ("guardduty", "DisassociateFromAdministratorAccount", {"detectorId": "x"}, "logging_tampered", C),
+    ("guardduty", "DeleteMembers", {"accountIds": [ACCOUNT]}, "logging_tampered", C),
+    ("guardduty", "CreateFilter", {"action": "ARCHIVE"}, "logging_tampered", H),
+    ("config", "DisassociateResourceTypes", None, "logging_tampered", H),
+    ("cloudtrail", "PutEventConfiguration", None, "logging_tampered", H),
 ]
 every_act = pytest.mark.parametrize(
     ("service", "name", "request_made", "stem", "severity"),
@@ -179,8 +196,83 @@ def test_a_lost_event_source_hides_nothing(
     service: str, name: str, request_made: Any, stem: str, severity: Severity
 ) -> None:
     """A record without its event source is judged by the event's name."""
-    if (service, name) != ("billingconsole", name) or not name.startswith("Set") or name == "SetIAMAccessPreference":
+    if service != "billingconsole" or not name.startswith("Set") or name == "SetIAMAccessPreference":
         assert act("", name, request_made)[stem] == severity
+
+
+@pytest.mark.parametrize(
+    ("service", "name"),
+    [
+        ("billingconsole", "EnableBillingAlerts"),
+        ("billingconsole", "RedeemPromoCode"),
+        ("billingconsole", "SetFreetierBudgetsPreference"),
+        ("billing", "UpdateBillingPreferences"),
+        ("billing", "UpdateIAMAccessPreference"),
+        ("payments", "MakePayment"),
+        ("payments", "Instruments_Authenticate"),
+    ],
+)
+def test_every_change_in_billing_s_own_services_counts(service: str, name: str) -> None:
+    """Preferences and payments count under billing's own event sources, whatever the change is called."""
+    assert act(service, name) == {"billing_changed": H}
+    assert act(service, name, readOnly=ABSENT, eventType="AwsConsoleAction") == {"billing_changed": H}
+    assert act(service, name, readOnly=True) == {"read": INFO}
+    assert act("example", name) == {"write": M}
+    for neither in ("TagResource", "UntagResource"):
+        assert act(service, neither) == {"write": M}
+
+
+@pytest.mark.parametrize(
+    ("service", "name"),
+    [
+        ("taxconsole", "DownloadTaxInvoice"),
+        ("billingconsole", "DownloadRegistrationDocument"),
+        ("billingconsole", "FindECSVForBillingPeriod"),
+        ("billingconsole", "AWSPaymentPortalService.DescribePaymentsDashboard"),
+        ("payments", "Instruments_Get"),
+        ("payments", "Preferences_BatchGetPaymentProfiles"),
+        ("payments", "Policy_GetPaymentInstrumentEligibility"),
+    ],
+)
+@pytest.mark.parametrize("stated", [ABSENT, None, True, "true"])
+def test_a_reading_in_the_billing_console_stays_a_reading(service: str, name: str, stated: object) -> None:
+    """Console actions that only look or download are reads of root's in the console, also where readOnly is absent."""
+    record = act_record(service, name, None, eventType="AwsConsoleAction", readOnly=stated)
+    assert {finding.detection.stem for finding in detect(record, OWN)} == {"read"}
+    assert record.actor.kind is ActorKind.ROOT_CONSOLE
+
+
+@pytest.mark.parametrize("name", ["SetIAMAccessPreference", "UpdateIAMAccessPreference"])
+def test_billing_opened_by_nobody_named_was_root(name: str) -> None:
+    """Only root can open billing to IAM: it counts where the record names nobody, and not where it names somebody."""
+    for identity in ({}, None, {"accountId": ACCOUNT}):
+        assert act("billingconsole", name, userIdentity=identity) == {"billing_changed": H}
+        assert act("billingconsole", "SetPayInformation", userIdentity=identity) == {}
+    assert act("billingconsole", name, userIdentity=SOMEBODY) == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "RegisterDelegatedAdministrator", "DeregisterDelegatedAdministrator", "EnableAWSServiceAccess",
+        "DisableAWSServiceAccess",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("identity", [SOMEBODY, {}, FEDERATED], ids=["somebody", "nobody", "root"])
+def test_who_may_assume_root_is_decided_by_anybody(name: str, identity: dict[str, Any]) -> None:
+    """Handing IAM's centralised root access to another account, or taking it back, counts whoever does it."""
+    found = act("organizations", name, {"servicePrincipal": "iam.amazonaws.com"}, userIdentity=identity)
+    assert found["central_access_changed"] is H
+    for principal in ("guardduty.amazonaws.com", "", None, ["iam.amazonaws.com"]):
+        other = act("organizations", name, {"servicePrincipal": principal}, userIdentity=identity)
+        assert "central_access_changed" not in other
+        assert bool(other) is (identity is FEDERATED)
+
+
+def test_root_s_password_deleted_in_a_session_is_the_session_s_task() -> None:
+    """AssumeRoot for deleting credentials does that; root deleting its own password elsewhere is a changed password."""
+    assert act("iam", "DeleteLoginProfile", userIdentity=SESSION) == {"assumed_session_activity": M}
+    assert act("iam", "DeleteLoginProfile", {"userName": "AWS ROOT USER"}) == {"password_changed": C}
 
 
 NEAR_MISSES: Final[list[tuple[str, str, Any, bool]]] = [

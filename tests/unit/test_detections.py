@@ -159,6 +159,8 @@ ANYONE_ROWS = [
     ("CloseAccount", "billingconsole.amazonaws.com", "account_closed", C),
     ("LeaveOrganization", "organizations.amazonaws.com", "organization_left", C),
     ("RemoveAccountFromOrganization", "organizations.amazonaws.com", "organization_left", C),
+    ("AccountDepartedOrganization", "organizations.amazonaws.com", "organization_left", C),
+    ("CloseAccountResult", "organizations.amazonaws.com", "account_closed", C),
     ("PutConsoleAuthorizationConfiguration", "signin.amazonaws.com", "signin_policy_changed", H),
     ("DeleteConsoleAuthorizationConfiguration", "signin.amazonaws.com", "signin_policy_changed", H),
     ("PutResourcePermissionStatement", "signin.amazonaws.com", "signin_policy_changed", H),
@@ -198,7 +200,7 @@ def test_rows_for_root_fire_for_root_only(name: str, source: str, stem: str, sev
     assert act(name, source) == {stem: severity}
     assert act(name, None) == {stem: severity}
     assert act(name, source, userIdentity=SOMEBODY) == {}
-    assert act(name, source, userIdentity={}) == {}
+    assert act(name, source, userIdentity={}) == ({stem: severity} if name == "PasswordUpdated" else {})
     assert stem not in act(f"{name}Again", source)
 
 
@@ -225,6 +227,19 @@ LOGGING = [
     ("config", "PutConfigurationRecorder", H, L),
     ("guardduty", "UpdateDetector", H, L),
 ]
+
+
+@pytest.mark.parametrize("source", ["guardduty.amazonaws.com", None])
+@pytest.mark.parametrize("enable", [False, "false", "False"])
+def test_a_detector_that_is_disabled_is_as_good_as_deleted(source: str | None, enable: object) -> None:
+    """UpdateDetector that switches GuardDuty off is no mere change; one that leaves it on, or is another's, is."""
+    off = {"requestParameters": {"detectorId": "x", "enable": enable}}
+    assert act("UpdateDetector", source, **off) == {"logging_tampered": C}
+    assert act("UpdateDetector", source, **off, userIdentity=SOMEBODY) == {"logging_tampered": H}
+    for stated in (True, "true", None, "", 0, [False]):
+        on = {"requestParameters": {"detectorId": "x", "enable": stated}}
+        assert act("UpdateDetector", source, **on) == {"logging_tampered": H}
+    assert act("UpdateDetector", "example.amazonaws.com", **off) == {"write": M}
 
 
 @pytest.mark.parametrize(("service", "name", "by_root", "by_others"), LOGGING)

@@ -380,6 +380,26 @@ def test_a_strange_record_lists_its_oddities_once() -> None:
     assert make_record("write").problems == ()
 
 
+def test_what_organizations_says_of_a_closing() -> None:
+    """CloseAccountResult names the closed account and the outcome in serviceEventDetails, without an identity type."""
+    identity = {"accountId": "444455556666", "invokedBy": "organizations.amazonaws.com"}
+    changes: Changes = {
+        "eventName": "CloseAccountResult",
+        "eventType": "AwsServiceEvent",
+        "userIdentity": identity,
+        "requestParameters": None,
+        "responseElements": None,
+    }
+    for state, outcome in (("SUCCEEDED", Outcome.SUCCESS), ("FAILED", Outcome.ERROR), (None, Outcome.SUCCESS)):
+        details = {"closeAccountStatus": {"accountId": "111122223333", "state": state}}
+        record = make_record("account_closed", **changes, serviceEventDetails=details)
+        assert (record.target_account_id, record.outcome) == ("111122223333", outcome)
+        assert (record.actor.kind, record.problems) == (ActorKind.AWS_SERVICE, ())
+    rubbish: Any
+    for rubbish in (None, "x", [], {"closeAccountStatus": "FAILED"}, {"closeAccountStatus": {"accountId": 7}}):
+        assert make_record("account_closed", **changes, serviceEventDetails=rubbish).target_account_id is None
+
+
 def test_addendum() -> None:
     """An addendum carries the reason for which AWS delivered the record again."""
     assert make_record("write", addendum={"reason": "UPDATED_DATA"}).addendum == "UPDATED_DATA"

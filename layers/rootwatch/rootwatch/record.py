@@ -345,7 +345,7 @@ def _read(detail: Mapping[str, object], envelope: Envelope | None, problems: lis
         request=request,
         response=response,
         additional=additional,
-        target_account_id=_target_account(event_name, request),
+        target_account_id=_target_account(event_name, request, _closing(body)),
         addendum=_addendum(body, problems),
         problems=tuple(dict.fromkeys(problems)),
     )
@@ -357,15 +357,22 @@ def canonical_json(value: object) -> str:
 
 
 def verb_reads(event_name: str) -> bool:
-    """Return whether an API action's name begins with a verb that only reads (for records without readOnly)."""
-    return _READ_VERBS.match(event_name) is not None
+    """Return whether an API action's name begins with a verb that only reads (for records without readOnly).
+
+    Billing's names carry a family before their verb: Instruments_Get, AWSPaymentPortalService.DescribePayments.
+    """
+    behind_family = event_name.rpartition(".")[2].rpartition("_")[2]
+    return (_READ_VERBS.match(event_name) or _READ_VERBS.match(behind_family)) is not None
 
 
 _READ_VERBS: Final = re.compile(
-    r"(?:BatchGet|Check|Describe|Download|Estimate|Filter|Get|Head|List|Lookup|Preview|Query|Scan|Search|Select|Simulate|"
-    r"Validate|View)(?=[A-Z0-9_]|$)"
+    r"(?:BatchGet|Check|Describe|Download|Estimate|Filter|Find|Get|Head|List|Lookup|Preview|Query|Scan|Search|Select|"
+    r"Simulate|Validate|View)(?=[A-Z0-9_]|$)"
 )
-_NOT_READS: Final = frozenset({"GetFederationToken", "GetSessionToken", "GetSigninToken", "CheckMfa"})
+_NOT_READS: Final = frozenset({
+    "GetDelegatedAccessToken", "GetFederationToken", "GetSessionToken", "GetSigninToken", "GetWebIdentityToken",
+    "CheckMfa",
+})  # fmt: skip
 """Names that begin like a read and give out credentials, or are a step of signing in."""
 
 
@@ -417,11 +424,8 @@ def _actor(
         is_root = True
         problems.append("userIdentity.type is not stated; userIdentity.arn is root's")
     issued_by_root = issuer.get("type") == "Root" and not is_root
-    by_service = (
-        (invoked_by is not None and invoked_by.casefold() != "signin.amazonaws.com")
-        or is_service_event
-        or identity_type == "AWSService"
-    )
+    by_console = (invoked_by or "").casefold().removesuffix(".cn") == "signin.amazonaws.com"
+    by_service = (invoked_by is not None and not by_console) or is_service_event or identity_type == "AWSService"
     return Actor(
         kind=_actor_kind(
             identity_stated=identity_type is not None or is_root,
@@ -436,7 +440,7 @@ def _actor(
             cli_login=event_name in _CLI_LOGIN_EVENTS or "md/command#login" in (user_agent or ""),
             from_console=_boolean(body.get("sessionCredentialFromConsole")) is True
             or event_type.casefold() in {"awsconsolesignin", "awsconsoleaction"}
-            or (invoked_by or "").casefold() == "signin.amazonaws.com"
+            or by_console
             or (user_agent or "").startswith(_CONSOLE_AGENTS),
             command_line=(user_agent or "").startswith(_COMMAND_LINE_AGENTS),
         ),
@@ -502,6 +506,11 @@ _DENIED: Final = re.compile(
 _SIGN_IN_RESULTS: Final = {"success": Outcome.SUCCESS, "failure": Outcome.FAILURE}
 
 
+def _closing(body: Mapping[str, object]) -> Mapping[str, object]:
+    """Return what Organizations records when it has closed a member account, or could not (CloseAccountResult)."""
+    return _mapping(_mapping(body.get("serviceEventDetails")).get("closeAccountStatus"))
+
+
 def _outcome(  # noqa: PLR0911 - a decision table, read from top to bottom
     body: Mapping[str, object],
     response: Mapping[str, object],
@@ -516,6 +525,8 @@ def _outcome(  # noqa: PLR0911 - a decision table, read from top to bottom
         return _SIGN_IN_RESULTS[result.casefold()]  # what a sign-in states of itself, whatever stands beside it
     if error_code:
         return Outcome.DENIED if _DENIED.fullmatch(error_code) else Outcome.ERROR
+    if _closing(body).get("state") == "FAILED":
+        return Outcome.ERROR
     if body.get("errorCode") not in (None, ""):
         return Outcome.ERROR  # an error code of another type than text is still an error
     if body.get("errorMessage") not in (None, ""):
@@ -598,11 +609,11 @@ _EVENTS_WITH_ACCOUNT: Final = frozenset(
 _ACCOUNT_IN_ARN: Final = re.compile(r"arn:[a-z-]{1,20}:iam::([0-9]{12}):root")
 
 
-def _target_account(event_name: str | None, request: Mapping[str, object]) -> str | None:
+def _target_account(event_name: str | None, request: Mapping[str, object], closing: Mapping[str, object]) -> str | None:
     name = (
         "targetPrincipal" if event_name == "AssumeRoot" else "accountId" if event_name in _EVENTS_WITH_ACCOUNT else ""
     )
-    value = request.get(name)
+    value = request.get(name, closing.get("accountId"))
     if not isinstance(value, str) or not value:
         return None
     in_arn = _ACCOUNT_IN_ARN.fullmatch(value)

@@ -6,7 +6,14 @@ and https://docs.aws.amazon.com/accounts/latest/reference/monitoring-cloudtrail.
 
 from typing import Final
 
-from rootwatch.detections.detection import MONITORED_ROOT_USE, Acts, Detection, OwnResources, Severity
+from rootwatch.detections.detection import (
+    MONITORED_ROOT_USE,
+    Acts,
+    Detection,
+    OwnResources,
+    Severity,
+    by_root_or_nobody_named,
+)
 from rootwatch.record import Record, verb_reads
 
 _CONTACTS: Final = Acts({
@@ -15,11 +22,13 @@ _CONTACTS: Final = Acts({
     "billingconsole": "SetAdditionalContacts SetContactAddress SetSecurityQuestions SetAccountPreferences",
 })  # fmt: skip
 _BILLING_SERVICES: Final = frozenset({"billing", "billingconsole", "payments"})
-_BILLING_NAMES: Final = frozenset({
-    "AcceptFxPaymentCurrencyTermsAndConditions", "SetIAMAccessPreference", "UpdateIAMAccessPreference",
-})  # fmt: skip
-_PAYMENT_FAMILIES: Final = ("Instruments_", "Preferences_", "Financing_", "AWSPaymentInstrumentGateway.",
-                            "AWSPaymentPreferenceGateway.")  # fmt: skip
+_ACCESS: Final = frozenset({"SetIAMAccessPreference", "UpdateIAMAccessPreference"})
+"""Whether IAM users and roles see the bills: a task of root alone."""
+_BILLING_NAMES: Final = _ACCESS | {"AcceptFxPaymentCurrencyTermsAndConditions"}
+_PAYMENT_FAMILIES: Final = ("Instruments_", "Preferences_", "Financing_", "TermsAndConditions_",
+                            "AWSPaymentInstrumentGateway.", "AWSPaymentPreferenceGateway.")  # fmt: skip
+_NOT_BILLING: Final = frozenset({"CloseAccount", "TagResource", "UntagResource"})
+"""What the billing services record besides."""
 
 
 def _contact_changed(record: Record, _own: OwnResources) -> Severity | None:
@@ -27,18 +36,18 @@ def _contact_changed(record: Record, _own: OwnResources) -> Severity | None:
 
 
 def _billing_changed(record: Record, _own: OwnResources) -> Severity | None:
-    return Severity.HIGH if record.actor.by_root and _changes_billing(record) else None
+    is_roots = record.actor.by_root or (record.event_name in _ACCESS and by_root_or_nobody_named(record))
+    return Severity.HIGH if is_roots and _changes_billing(record) else None
 
 
 def _changes_billing(record: Record) -> bool:
     name, service = record.event_name or "", record.service
-    if record.read_only or (service and service not in _BILLING_SERVICES) or record in _CONTACTS:
+    if record.read_only or record in _CONTACTS or name in _NOT_BILLING:
         return False
-    if name in _BILLING_NAMES or (service and name.startswith("Set")):
-        return True
-    # Some readings of payment methods carry no readOnly, and their verb stands behind the family.
-    family = next((prefix for prefix in _PAYMENT_FAMILIES if name.startswith(prefix)), None)
-    return family is not None and not verb_reads(name.removeprefix(family))
+    if not service:  # it lost its event source: only what no other service calls so
+        return name in _BILLING_NAMES or (name.startswith(_PAYMENT_FAMILIES) and not verb_reads(name))
+    # Every change in these services is one of access, preferences or payment; a reading may carry no readOnly.
+    return service in _BILLING_SERVICES and bool(name) and not verb_reads(name)
 
 
 CONTACT_CHANGED = Detection(
@@ -63,7 +72,7 @@ BILLING_CHANGED = Detection(
     done="changed who sees the bills, or how they are paid",
     tried="tried to change who sees the bills, or how they are paid",
     why="Opening billing to IAM is a task of root alone; payment changes hide or shift the cost of an intrusion.",
-    severity_rule="High, for access to billing as for means of payment.",
+    severity_rule="High, for access to billing, for its preferences and for means of payment alike.",
     techniques=("T1098",),
     controls=MONITORED_ROOT_USE,
     next_steps=(

@@ -3,13 +3,15 @@
 from rootwatch.detections.detection import (
     MONITORED_ROOT_USE,
     PRIVILEGED_CREDENTIALS,
+    Acts,
     Detection,
     OwnResources,
     Severity,
     Stage,
+    by_root_or_nobody_named,
     named,
 )
-from rootwatch.record import Record
+from rootwatch.record import ActorKind, Record
 
 _ROOT_NAME = "AWS ROOT USER"
 """requestParameters.userName in IAM's records of root's MFA; no IAM user can have it, for it holds blanks."""
@@ -45,10 +47,14 @@ def _login_profile_created(record: Record, _own: OwnResources) -> Severity | Non
 
 
 def _session_exported(record: Record, _own: OwnResources) -> Severity | None:
-    is_export = named(record, "GetSessionToken", "GetFederationToken", service="sts") or named(
-        record, "GetSigninToken", service="signin"
-    )
-    return Severity.CRITICAL if is_export and record.actor.by_root else None
+    return Severity.CRITICAL if record in _EXPORTS and record.actor.by_root else None
+
+
+_EXPORTS = Acts({
+    # The last two came in 2025: a signed token for services outside AWS, and credentials for a delegated session.
+    "sts": "GetSessionToken GetFederationToken GetWebIdentityToken GetDelegatedAccessToken",
+    "signin": "GetSigninToken",
+})  # fmt: skip
 
 
 def _mfa_removed(record: Record, _own: OwnResources) -> Severity | None:
@@ -65,9 +71,18 @@ def _mfa_added(record: Record, _own: OwnResources) -> Severity | None:
 
 
 def _password_changed(record: Record, _own: OwnResources) -> Severity | None:
-    # Two shapes: signin PasswordUpdated (older documentation) and iam ChangePassword (current).
-    is_change = named(record, "PasswordUpdated") or named(record, "ChangePassword", service="iam")
-    return Severity.CRITICAL if is_change and record.actor.by_root else None
+    # Two shapes: signin PasswordUpdated (older documentation) and iam ChangePassword (current). The first can come with
+    # hardly any identity, as recovery does; an IAM user's names its user.
+    if named(record, "PasswordUpdated"):
+        return Severity.CRITICAL if by_root_or_nobody_named(record) else None
+    is_change = named(record, "ChangePassword", service="iam") and record.actor.by_root
+    return Severity.CRITICAL if is_change or _password_deleted(record) else None
+
+
+def _password_deleted(record: Record) -> bool:
+    # In an AssumeRoot session it is the session's very task.
+    is_own = named(record, "DeleteLoginProfile", service="iam") and concerns_root(record)
+    return is_own and record.actor.kind is not ActorKind.ASSUMED_ROOT
 
 
 def concerns_root(record: Record) -> bool:
@@ -197,12 +212,12 @@ SESSION_EXPORTED = Detection(
     done="exported its session as temporary credentials",
     tried="tried to export its session as temporary credentials",
     why="The credentials work anywhere until they expire, whatever becomes of the password or key behind them.",
-    severity_rule="Critical, for GetSessionToken, GetFederationToken and GetSigninToken alike.",
+    severity_rule="Critical, for GetSessionToken, GetFederationToken, GetSigninToken and their kin alike.",
     techniques=("T1550.001", "T1078.004"),
     controls=PRIVILEGED_CREDENTIALS,
     next_steps=(
         "Ask the root custodian who needed temporary credentials of root, and where they are kept.",
-        "Search responseElements.credentials.accessKeyId as accessKeyId in every region for the next 36 hours.",
+        "Search responseElements.credentials.accessKeyId as accessKeyId in every region for the next 12 hours.",
         "If nobody claims it, contain the account: such a session ends only by its expiry, not by a new password.",
     ),
     rule=_session_exported,
@@ -253,7 +268,7 @@ PASSWORD_CHANGED = Detection(
     done="changed its password",
     tried="tried to change its password",
     why="Whoever knows the new password owns the account; the old custodian may be locked out.",
-    severity_rule="Critical, in both shapes: PasswordUpdated of signin and ChangePassword of iam.",
+    severity_rule="Critical in every shape: PasswordUpdated, ChangePassword, or deleted outside an AssumeRoot session.",
     techniques=("T1098",),
     controls=PRIVILEGED_CREDENTIALS,
     next_steps=(

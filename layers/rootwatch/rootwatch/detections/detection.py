@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Final
 
-from rootwatch.record import Record
+from rootwatch.record import ActorKind, Record
 
 
 class Severity(StrEnum):
@@ -112,6 +112,11 @@ def named(record: Record, *names: str, service: str = "") -> bool:
     if record.event_name not in names:
         return False
     return not service or not record.service or record.service == service
+
+
+def by_root_or_nobody_named(record: Record) -> bool:
+    """Return whether root did it, or the record names nobody: what only root can do was then root's."""
+    return record.actor.by_root or record.actor.kind is ActorKind.UNKNOWN
 
 
 class Acts:

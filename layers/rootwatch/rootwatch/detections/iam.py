@@ -31,13 +31,28 @@ _CHANGES: Final = Acts({
         CreatePolicy DeletePolicy CreatePolicyVersion DeletePolicyVersion SetDefaultPolicyVersion
         CreateSAMLProvider UpdateSAMLProvider DeleteSAMLProvider CreateOpenIDConnectProvider
         DeleteOpenIDConnectProvider UpdateOpenIDConnectProviderThumbprint AddClientIDToOpenIDConnectProvider
-        RemoveClientIDFromOpenIDConnectProvider UpdateAccountPasswordPolicy DeleteAccountPasswordPolicy""",
-    "organizations": "AttachPolicy DetachPolicy UpdatePolicy DeletePolicy DisablePolicyType",
-    "rolesanywhere": "CreateTrustAnchor UpdateTrustAnchor CreateProfile UpdateProfile",
+        RemoveClientIDFromOpenIDConnectProvider UpdateAccountPasswordPolicy DeleteAccountPasswordPolicy
+        AcceptDelegationRequest EnableOutboundWebIdentityFederation""",
+    "identitystore": """
+        CreateUser UpdateUser DeleteUser CreateGroup DeleteGroup CreateGroupMembership DeleteGroupMembership""",
+    "organizations": """
+        AttachPolicy DetachPolicy UpdatePolicy DeletePolicy DisablePolicyType MoveAccount PutResourcePolicy
+        RegisterDelegatedAdministrator DeregisterDelegatedAdministrator""",
+    "rolesanywhere": """
+        CreateTrustAnchor UpdateTrustAnchor EnableTrustAnchor CreateProfile UpdateProfile EnableProfile
+        PutAttributeMapping""",
     "sso": """
-        CreateAccountAssignment DeleteAccountAssignment CreatePermissionSet UpdatePermissionSet
-        AttachManagedPolicyToPermissionSet AttachCustomerManagedPolicyReferenceToPermissionSet
-        PutInlinePolicyToPermissionSet""",
+        CreateAccountAssignment DeleteAccountAssignment CreatePermissionSet UpdatePermissionSet DeletePermissionSet
+        AttachManagedPolicyToPermissionSet DetachManagedPolicyFromPermissionSet PutInlinePolicyToPermissionSet
+        AttachCustomerManagedPolicyReferenceToPermissionSet DetachCustomerManagedPolicyReferenceFromPermissionSet
+        DeleteInlinePolicyFromPermissionSet PutPermissionsBoundaryToPermissionSet
+        DeletePermissionsBoundaryFromPermissionSet CreateTrustedTokenIssuer UpdateTrustedTokenIssuer
+        CreateApplicationAssignment UpdateSSOConfiguration""",
+    "sso-directory": """
+        CreateUser UpdateUser DeleteUser UpdatePassword AddMemberToGroup RemoveMemberFromGroup
+        DeleteMfaDeviceForUser CreateExternalIdPConfigurationForDirectory UpdateExternalIdPConfigurationForDirectory
+        EnableExternalIdPConfigurationForDirectory DisableExternalIdPConfigurationForDirectory
+        ImportExternalIdPCertificate CreateBearerToken""",
 })  # fmt: skip
 """Service-linked roles are not among them: AWS defines them, and making one gives nobody anything."""
 

@@ -2,7 +2,7 @@
 
 import re
 
-from rootwatch.detections.detection import AUDIT_TRAIL_PROTECTED, Detection, OwnResources, Severity, Stage
+from rootwatch.detections.detection import AUDIT_TRAIL_PROTECTED, Acts, Detection, OwnResources, Severity, Stage, named
 from rootwatch.record import LONGEST_NAME, Record
 
 # The root rule's pattern in template.yaml names the same events, since it delivers them of any principal.
@@ -19,6 +19,25 @@ _CHANGES = frozenset({
 })  # fmt: skip
 _STOP_NAMES = frozenset(name for _, name in _STOPS)
 _CHANGE_NAMES = frozenset(name for _, name in _CHANGES)
+
+# By root only: many of these names are several services', and the rule brings nobody else's.
+_STOPS_BY_ROOT = Acts({
+    "config": "DeleteServiceLinkedConfigurationRecorder",
+    "guardduty": """
+        DeleteMembers DisassociateMembers DisassociateFromAdministratorAccount DisassociateFromMasterAccount
+        DisableOrganizationAdminAccount""",
+    "securityhub": """
+        DisableSecurityHubV2 DeleteMembers DisassociateMembers DisassociateFromAdministratorAccount
+        DisassociateFromMasterAccount DisableOrganizationAdminAccount""",
+})  # fmt: skip
+_CHANGES_BY_ROOT = Acts({
+    "cloudtrail": "PutEventConfiguration DeleteChannel DeregisterOrganizationDelegatedAdmin",
+    "config": "DisassociateResourceTypes PutServiceLinkedConfigurationRecorder",
+    "guardduty": """
+        CreateFilter UpdateFilter CreateIPSet UpdateIPSet DeletePublishingDestination UpdatePublishingDestination
+        UpdateMemberDetectors UpdateOrganizationConfiguration""",
+    "securityhub": "BatchDisableStandards UpdateOrganizationConfiguration UpdateSecurityHubConfiguration",
+})  # fmt: skip
 
 
 _LOG_BUCKET = re.compile(
@@ -44,11 +63,20 @@ def _logging_tampered(record: Record, _own: OwnResources) -> Severity | None:
     name, service, by_root = record.event_name or "", record.service, record.actor.by_root
     if severity := _log_bucket_tampered(record):
         return severity
-    if (service, name) in _STOPS or (not service and name in _STOP_NAMES):
+    if (service, name) in _STOPS or (not service and name in _STOP_NAMES) or _disables_detector(record):
         return Severity.CRITICAL if by_root else Severity.HIGH
     if (service, name) in _CHANGES or (not service and name in _CHANGE_NAMES):
         return Severity.HIGH if by_root else Severity.LOW
-    return None
+    if not by_root:
+        return None
+    return Severity.CRITICAL if record in _STOPS_BY_ROOT else Severity.HIGH if record in _CHANGES_BY_ROOT else None
+
+
+def _disables_detector(record: Record) -> bool:
+    """Return whether GuardDuty is switched off by a setting: UpdateDetector with `enable` false."""
+    enabled = record.request.get("enable")
+    is_off = enabled is False or (isinstance(enabled, str) and enabled.casefold() == "false")
+    return is_off and named(record, "UpdateDetector", service="guardduty")
 
 
 LOGGING_TAMPERED = Detection(

@@ -114,7 +114,11 @@ def _account_closed(record: Record, _own: OwnResources) -> Severity | None:
 
 
 def _organization_left(record: Record, _own: OwnResources) -> Severity | None:
-    return Severity.CRITICAL if named(record, "LeaveOrganization", "RemoveAccountFromOrganization") else None
+    return Severity.CRITICAL if named(record, *_DEPARTURES) else None
+
+
+_DEPARTURES = ("LeaveOrganization", "RemoveAccountFromOrganization", "AccountDepartedOrganization")
+"""The last is what Organizations itself records in the management account since May 2026, however the account left."""
 
 
 _CENTRAL_ACCESS = tuple(
@@ -124,8 +128,17 @@ _CENTRAL_ACCESS = tuple(
 )
 
 
+_FOR_IAM = (
+    "RegisterDelegatedAdministrator", "DeregisterDelegatedAdministrator", "EnableAWSServiceAccess",
+    "DisableAWSServiceAccess",
+)  # fmt: skip
+"""For the service principal of IAM, these decide which account may call AssumeRoot at all."""
+
+
 def _central_access_changed(record: Record, _own: OwnResources) -> Severity | None:
-    return Severity.HIGH if named(record, *_CENTRAL_ACCESS) else None
+    for_iam = record.request.get("servicePrincipal") == "iam.amazonaws.com"
+    is_delegation = for_iam and named(record, *_FOR_IAM, service="organizations")
+    return Severity.HIGH if is_delegation or named(record, *_CENTRAL_ACCESS) else None
 
 
 _SIGN_IN_POLICIES = (
@@ -183,7 +196,7 @@ CENTRAL_ACCESS_CHANGED = Detection(
     done="switched centralised root access for the organization",
     tried="tried to switch centralised root access for the organization",
     why="It decides who may act as root of every member account, and whether members keep root credentials.",
-    severity_rule="High, by anybody.",
+    severity_rule="High, by anybody: the two features, and whether IAM and another account may use them.",
     techniques=("T1098.003",),
     controls=(*MONITORED_ROOT_USE, "CIS AWS Foundations 7.0.0: 2.1.1"),
     next_steps=(
@@ -216,7 +229,7 @@ ORGANIZATION_LEFT = Detection(
     done="took an account out of the organization",
     tried="tried to take an account out of the organization",
     why="Service control policies, the organization's trail and its billing no longer hold it.",
-    severity_rule="Critical, by anybody: the account leaves by itself, or is removed.",
+    severity_rule="Critical, by anybody: the account leaves by itself, is removed, or is recorded as departed.",
     techniques=("T1562.008", "T1078.004"),
     controls=MONITORED_ROOT_USE,
     next_steps=(
