@@ -78,7 +78,7 @@ ROOT_RECORDS: Final = (
     Verdict(157, "bbcd9952", "read with an access key", "root_access_key", NO, "access_key_used read", "critical"),
     Verdict(165, "1d7dc506", "bucket made, 2017", "root_console", NO, "write", "medium"),
     # An AssumeRoot session in truth, as the AssumeRoot one line above it tells; the record alone does not say so.
-    Verdict(898, "733348d3", "bucket policy deleted", "root_temporary", NO, "write", "medium"),
+    Verdict(898, "733348d3", "bucket policy deleted", "assumed_root", NO, "assumed_session_activity", "medium"),
 )  # fmt: skip
 """Every record of root's, read by hand before it was given to the program."""
 

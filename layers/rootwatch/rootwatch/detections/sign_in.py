@@ -95,7 +95,7 @@ LOGIN_AFTER_FAILURES = Detection(
     tried="tried to sign in after failed attempts",
     why="A success within an hour of a failure is what a guessed or stolen password looks like.",
     severity_rule=(
-        "Critical: a success within an hour after a failure in the same incident, in whatever order the two arrive."
+        "Critical: a success within an hour after a failure in the same account, in whatever order the two arrive."
     ),
     techniques=("T1110", "T1078.004"),
     controls=MONITORED_ROOT_USE,
@@ -112,6 +112,9 @@ LOGIN_SPRAY = Detection(
     done="sign-in failed, as in other accounts within 24 hours",
     tried="sign-in failed, as in other accounts within 24 hours",
     why="Root is used almost never: failures in two accounts within a day are somebody trying a list of addresses.",
+    severity_rule=(
+        "High: a root sign-in failed in another account within 24 hours before or after this failure, from any address."
+    ),
     techniques=("T1110.003", "T1110"),
     controls=MONITORED_ROOT_USE,
     next_steps=(
