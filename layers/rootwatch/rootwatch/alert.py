@@ -5,16 +5,17 @@ Everything that comes from a record is cleaned by `shown` here, once; the channe
 
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from rootwatch.context.declared_use import DeclaredUse, Expectation, ExpectationKind
 from rootwatch.context.observation import Observation
-from rootwatch.context.source import SourceKind
+from rootwatch.context.source import Network, SourceKind
 from rootwatch.detections import sign_in
 from rootwatch.detections.catalogue import BY_ID, CATALOGUE
-from rootwatch.detections.detection import Detection, Severity
+from rootwatch.detections.detection import Detection, Finding, Severity
 from rootwatch.incident import DueAlert, GatheredAct, Incident, SourceSeen, Why
 from rootwatch.record import NOT_FROM_CLOUDTRAIL, ActorKind, Mfa, Outcome, Record
 
@@ -459,3 +460,83 @@ def detection_title(detection_id: str) -> str:
     """Return a detection's title, or the id itself where the catalogue of this version does not hold it."""
     detection = BY_ID.get(detection_id)
     return detection.title if detection else detection_id
+
+
+# --- acts and declarations in words --------------------------------------------------------------------------------
+
+
+def act(record: Record, findings: Sequence[Finding]) -> str:
+    """Return an act in one cleaned sentence, as a headline begins: "Root stopped or changed logging (StopLogging)"."""
+    lead = max(findings, key=lambda finding: finding.severity.rank, default=None)
+    return shown(_sentence(record, lead.detection if lead else None), LONGEST_HEADLINE)
+
+
+def announcement(expectation: Expectation) -> str:
+    """Return in one cleaned line whether an act was announced; empty for what nobody announces.
+
+    What people typed into a declaration stands behind our own words, so that none of it can pass for them.
+    """
+    declared = expectation.declared
+    if not expectation.applies:
+        return ""
+    if declared is None:
+        return "Not announced: no declared use covers this"
+    if expectation.kind is ExpectationKind.MATCHED:
+        begin, rest = "Announced", _declared_words(declared, expectation.at)
+    elif expectation.kind is ExpectationKind.MISMATCHED:
+        begin, rest = "NOT as announced", f"{declared.ticket} {_difference(declared, expectation)}"
+    elif expectation.kind is ExpectationKind.OVERRUN:
+        begin, rest = "Overrun", f"{declared.ticket} {_period_words(declared, expectation.at)}"
+    elif declared.covers(expectation.at):
+        networks = _listed([_network(network) for network in declared.addresses])
+        begin, rest = "Perhaps announced", f"{declared.ticket} covers {networks}; this record states no address"
+    else:
+        begin, rest = "Not announced", f"{declared.ticket} {_period_words(declared, expectation.at)}"
+    covered = declared.covers(expectation.at)
+    if expectation.is_afterwards and (covered or expectation.kind is ExpectationKind.OVERRUN):
+        begin += f", declared afterwards ({duration(declared.declared_at - expectation.at)} after this)"
+    elif declared.is_late and covered:
+        begin += f", declared afterwards ({duration(declared.declared_at - declared.from_at)} after it began)"
+    return shown(f"{begin}: {rest}", LONGEST_ANNOUNCEMENT)
+
+
+LONGEST_ANNOUNCEMENT: Final = 480
+
+
+def _declared_words(declared: DeclaredUse, at: datetime) -> str:
+    who = declared.declared_by.rpartition(":")[2]
+    reason = declared.reason.replace('"', "'")
+    until = _moment_near(declared.until, at)
+    return f'{declared.ticket} "{reason}" by {who}, until {until}; approved by {declared.approver}'
+
+
+def _difference(declared: DeclaredUse, expectation: Expectation) -> str:
+    parts = []
+    if expectation.came_from is not None:
+        networks = _listed([_network(network) for network in declared.addresses])
+        parts.append(f"covers {networks}, this came from {shown(expectation.came_from, 48)}")
+    if expectation.did:
+        name = shown(expectation.event_name or "not stated", 64)
+        parts.append(f"covers {_listed(declared.tasks)}, this is {_listed(expectation.did)} ({name})")
+    return "; ".join(parts)
+
+
+def _period_words(declared: DeclaredUse, at: datetime) -> str:
+    if at < declared.from_at:
+        return f"begins at {_moment_near(declared.from_at, at)}, {duration(declared.from_at - at)} after this"
+    return f"ended at {_moment_near(declared.until, at)}, {duration(at - declared.until)} before this"
+
+
+def _moment_near(moment: datetime, at: datetime) -> str:
+    moment, at = moment.astimezone(UTC), at.astimezone(UTC)
+    return f"{moment:%H:%M} UTC" if moment.date() == at.date() else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _network(network: Network) -> str:
+    """Return a network as people write it: one address without its prefix."""
+    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""  # noqa: PLR2004 - what fits on one line
+    return ", ".join(names[:4]) + more

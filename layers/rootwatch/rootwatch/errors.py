@@ -3,6 +3,7 @@
 RootwatchError
 ├── UnreadableRecordError       no retry: the input is no CloudTrail record; the dead-letter queue has it, with a reason
 ├── SettingsError               no retry: the deployment is wrong; the message names the setting
+├── DeclarationError            no retry as it is: a declared use that cannot be; the message says what is expected
 ├── StoreError
 │   ├── StoreConflictError      retry at once: somebody else wrote this account; read again, fold again
 │   ├── TransactionTooLargeError  no retry as it is: split the batch
@@ -24,6 +25,10 @@ class UnreadableRecordError(RootwatchError):
 
 class SettingsError(RootwatchError):
     """A setting of this function is missing or malformed. A retry cannot help before the deployment is mended."""
+
+
+class DeclarationError(RootwatchError):
+    """A declared use that cannot be, for one of its fields. A retry cannot help; the message says what is expected."""
 
 
 class StoreError(RootwatchError):
