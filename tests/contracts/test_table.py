@@ -99,6 +99,32 @@ class TestTable:
             table.write([Put(item(sk=f"{n:02}", data="x" * 100_000))])
         assert [entry["sk"] for entry in table.query("P")] == [f"{n:02}" for n in range(20)]
 
+    @pytest.mark.parametrize("most", [1, 10, 11, 19, 40])
+    def test_at_most_so_many_are_read_past_a_megabyte(self, table: Table, most: int) -> None:
+        """A limit larger than one page of DynamoDB is reached, and none is exceeded."""
+        for n in range(20):
+            table.write([Put(item(sk=f"{n:02}", data="x" * 100_000))])
+        expected = [f"{n:02}" for n in range(min(most, 20))]
+        assert [entry["sk"] for entry in table.query("P", most=most)] == expected
+        assert [entry["sk"] for entry in table.between("P", "0", "9", most=most)] == expected
+
+    def test_between_has_both_its_ends(self, table: Table) -> None:
+        """What lies between two sort keys is read in order, the ends included; the wrong way round there is nothing."""
+        table.write([Put(item(sk=sk)) for sk in ("a", "b", "b#1", "c", "d")])
+        table.write([Put(item("P2", "b"))])
+        assert [str(entry["sk"]) for entry in table.between("P", "b", "c")] == ["b", "b#1", "c"]
+        assert [str(entry["sk"]) for entry in table.between("P", "b", "b~")] == ["b", "b#1"]
+        assert [str(entry["sk"]) for entry in table.between("P", "a", "d", most=2)] == ["a", "b"]
+        assert list(table.between("P", "c", "b")) == list(table.between("P3", "a", "d")) == []
+
+    def test_partitions_are_found_once(self, table: Table) -> None:
+        """Every partition with one of the beginnings is found, however many items it has and past a page's end."""
+        for n in range(15):
+            table.write([Put(item(f"A#{n % 3}", f"{n:02}", data="x" * 100_000))])
+        table.write([Put(item("B#1")), Put(item("C#1")), Put(item("AB"))])
+        assert sorted(table.partitions("A#", "B#")) == ["A#0", "A#1", "A#2", "B#1"]
+        assert list(table.partitions("D#")) == []
+
     def test_what_is_read_belongs_to_the_reader(self, table: Table) -> None:
         """Changing what was read or written changes nothing in the table."""
         written = item(list=[1])
@@ -268,6 +294,8 @@ def test_dynamodb_s_errors_say_whether_a_retry_helps(error: Exception, expected:
         lambda: table.write([Put(item()), Put(item("Q"))]),
         lambda: table.get([Key("P", "S")]),
         lambda: list(table.query("P")),
+        lambda: list(table.between("P", "a", "b")),
+        lambda: list(table.partitions("P")),
     ]
     for call in calls:
         with pytest.raises(StoreError) as caught:

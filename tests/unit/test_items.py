@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,9 @@ from rootwatch.audit.items import (
     DeliveryState,
     alert_item,
     alert_of,
+    declared_end_item,
+    declared_item,
+    declared_of,
     delivery_item,
     delivery_of,
     event_item,
@@ -27,6 +31,7 @@ from rootwatch.audit.items import (
     incident_of,
     key_part,
     moment_text,
+    paired_declarations,
     record_of,
     source_item,
     source_of,
@@ -35,6 +40,7 @@ from rootwatch.audit.items import (
 from rootwatch.audit.table import Item
 from rootwatch.errors import DamagedItemError
 from rootwatch.incident import GENESIS, AccountState, SourceSeen
+from tests.unit.test_declared_use import ALICE, OFFICE, declare
 from tests.unit.workbench import ACCOUNT, NOW, check_item, fold_all, make_alert, make_observation
 
 
@@ -174,16 +180,62 @@ def test_a_delivery_comes_back_and_only_an_undelivered_one_is_indexed(state: Del
     assert ("undelivered_channel" in item) is (state in {DeliveryState.PENDING, DeliveryState.FAILED})
 
 
+def test_a_declared_use_comes_back() -> None:
+    """A declaration reads back equal, with its end where somebody ended it, and stands where its key says."""
+    declared = declare(addresses=(OFFICE,), tasks=("mfa_added",), declared_at=NOW + timedelta(microseconds=7))
+    item = declared_item(declared)
+    check_item(item)
+    assert item["sk"] == f"DECLARED#2026-11-03T10:00:00Z#{declared.id}"
+    assert declared_of(item, None) == declared
+    ended = replace(declared, ended_at=NOW, ended_by=ALICE)
+    end = declared_end_item(ended)
+    check_item(end)
+    assert declared_of(item, end) == ended
+    other = declared_item(declare(ticket="OPS-2"))
+    assert [*paired_declarations([item, end, other])] == [(item["sk"], item, end), (other["sk"], other, None)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"reason": "something else"},
+        {"to_at": "2026-11-09T10:30:00Z"},
+        {"addresses": []},
+        {"declared_at": "2026-11-01T10:30:00Z"},
+        {"account_id": "444455556666"},
+        {"ticket": "two words"},
+        {"addresses": ["203.0.113.7/24"]},
+        {"sk": "DECLARED#2026-11-03T10:00:00Z#0123456789abcdef"},
+    ],
+)
+def test_an_altered_declaration_is_recognised(changes: dict[str, Any]) -> None:
+    """Content that is not the one its key vouches for is damage, and so is an end without a declaration."""
+    with pytest.raises(DamagedItemError):
+        declared_of(declared_item(declare(addresses=(OFFICE,))) | changes, None)
+    with pytest.raises(DamagedItemError):
+        declared_of(None, declared_end_item(declare(ended_at=NOW, ended_by=ALICE)))
+
+
 ITEMS = {
     "incident": lambda: incident_item(fold_all([make_observation("write")])[0].incidents[0]),
     "alert": lambda: alert_item(make_alert()),
     "delivery": lambda: delivery_item(Delivery("i-1", ACCOUNT, "slack", 1, NOW, attempts=(Attempt(NOW, None),))),
     "head": lambda: head_item(AccountState(ACCOUNT), NOW),
     "source": lambda: source_item(ACCOUNT, "203.0.113.7", SourceSeen(NOW, NOW, 1)),
+    "declared use": lambda: declared_item(declare(addresses=(OFFICE,), tasks=("mfa_added",))),
+    "declared end": lambda: declared_end_item(declare(ended_at=NOW, ended_by=ALICE)),
 }
-READERS = {"incident": incident_of, "alert": alert_of, "delivery": delivery_of, "head": head_of, "source": source_of}
+READERS: dict[str, Callable[[Item], object]] = {
+    "incident": incident_of,
+    "alert": alert_of,
+    "delivery": delivery_of,
+    "head": head_of,
+    "source": source_of,
+    "declared use": lambda item: declared_of(item, None),
+    "declared end": lambda item: declared_of(declared_item(declare()), item),
+}
 NOT_READ = {"pk", "sk", "schema_version", "account_id", "open_account", "updated_at", "address", "undelivered_channel",
-            "undelivered_since", "incident_month"}  # fmt: skip
+            "undelivered_since", "incident_month", "declared_id"}  # fmt: skip
 NOTHING_WRONG = {
     ("incident", "silent"),
     ("incident", "full_set_at"),

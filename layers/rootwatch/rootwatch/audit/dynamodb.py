@@ -62,19 +62,55 @@ class DynamoTable:
 
     def query(self, pk: str, prefix: str = "", *, most: int | None = None) -> Iterator[Item]:
         """Yield the partition's items; see `Table.query`."""
+        condition = "pk = :pk AND begins_with(sk, :prefix)" if prefix else "pk = :pk"
+        return self._query(condition, {":pk": pk} | ({":prefix": prefix} if prefix else {}), most)
+
+    def between(self, pk: str, first: str, last: str, *, most: int | None = None) -> Iterator[Item]:
+        """Yield the partition's items between two sort keys; see `Table.between`."""
+        if last < first:
+            return iter(())  # DynamoDB takes that for an error
+        return self._query(
+            "pk = :pk AND sk BETWEEN :first AND :last", {":pk": pk, ":first": first, ":last": last}, most
+        )
+
+    def _query(self, condition: str, values: dict[str, str], most: int | None) -> Iterator[Item]:
         request: dict[str, Any] = {
             "TableName": self._name,
             "ConsistentRead": True,
-            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)" if prefix else "pk = :pk",
-            "ExpressionAttributeValues": {":pk": {"S": pk}} | ({":prefix": {"S": prefix}} if prefix else {}),
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": {name: {"S": value} for name, value in values.items()},
         }
         if most is not None:
             request["Limit"] = most
-        while True:
+        while most is None or request["Limit"] > 0:
             page = self._call(partial(self._client.query, **request))
             yield from (self._decode(values) for values in page["Items"])
-            if most is not None or not page.get("LastEvaluatedKey"):
-                return  # a page of `Limit` items is complete: there is no filter that could leave some out
+            if not page.get("LastEvaluatedKey"):
+                return
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            if most is not None:
+                request["Limit"] -= len(page["Items"])  # a page ends after 1 MB too, with fewer items than asked for
+
+    def partitions(self, *prefixes: str) -> Iterator[str]:
+        """Yield the partitions that begin with one of the prefixes; see `Table.partitions`."""
+        names = [f":prefix{number}" for number in range(len(prefixes))]
+        request: dict[str, Any] = {
+            "TableName": self._name,
+            "ConsistentRead": True,
+            "ProjectionExpression": "pk",
+            "FilterExpression": " OR ".join(f"begins_with(pk, {name})" for name in names),
+            "ExpressionAttributeValues": {name: {"S": each} for name, each in zip(names, prefixes, strict=True)},
+        }
+        seen: set[str] = set()
+        while True:
+            page = self._call(partial(self._client.scan, **request))
+            for values in page["Items"]:
+                pk = str(self._decode(values)["pk"])
+                if pk not in seen:
+                    seen.add(pk)
+                    yield pk
+            if not page.get("LastEvaluatedKey"):
+                return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def index(self, index: Index, value: str | None = None) -> Iterator[Key]:

@@ -9,16 +9,19 @@
 | address across accounts | `ADDRESS#<address>` | `SEEN` |
 | key issued by AssumeRoot | `KEY#<accessKeyId>` | `ASSUMED` |
 | use of a key before its AssumeRoot call was recorded | `KEY#<accessKeyId>` | `USED#<account>` |
+| declared use | `ACCOUNT#<id>` | `DECLARED#<from>#<id>` |
+| its end, where somebody ended it | `ACCOUNT#<id>` | `DECLARED#<from>#<id>#ENDED` |
 | incident | `INCIDENT#<id>` | `INCIDENT` |
 | alert | `INCIDENT#<id>` | `ALERT#<number>` |
 | delivery | `INCIDENT#<id>` | `DELIVERY#<channel>#<number>` |
 """
 
 import hashlib
+import ipaddress
 import json
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,10 +29,11 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from rootwatch.alert import Alert
-from rootwatch.audit.table import Item, Key, Value
+from rootwatch.audit.table import Item, Key, Value, key_of
+from rootwatch.context.declared_use import DeclaredUse
 from rootwatch.context.observation import IssuedKey, Observation
 from rootwatch.detections.detection import Severity, Stage
-from rootwatch.errors import DamagedItemError
+from rootwatch.errors import DamagedItemError, DeclarationError
 from rootwatch.incident import (
     GENESIS,
     AccountState,
@@ -726,6 +730,96 @@ def delivery_of(item: Item) -> Delivery:
     )
 
 
+# --- declared use --------------------------------------------------------------------------------------------------
+
+
+def declared_key(declared: DeclaredUse) -> Key:
+    """Return the key of a declared use."""
+    return Key(f"ACCOUNT#{key_part(declared.account_id)}", f"DECLARED#{moment_text(declared.from_at)}#{declared.id}")
+
+
+def declared_item(declared: DeclaredUse) -> Item:
+    """Return the item that keeps what was declared; nothing of ours ever writes it again."""
+    key = declared_key(declared)
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "declared_id": declared.id,
+        "account_id": declared.account_id,
+        "from_at": moment_text(declared.from_at),
+        "to_at": moment_text(declared.to_at),
+        "reason": declared.reason,
+        "ticket": declared.ticket,
+        "approver": declared.approver,
+        "declared_by": declared.declared_by,
+        "declared_at": moment_text(declared.declared_at),
+        "addresses": [str(network) for network in declared.addresses],
+        "tasks": list(declared.tasks),
+    }
+
+
+def declared_end_item(declared: DeclaredUse) -> Item:
+    """Return the item that says who ended a declared use and when; it stands beside the declaration, which stays."""
+    key = declared_key(declared)
+    return {
+        "pk": key.pk,
+        "sk": f"{key.sk}{_ENDED}",
+        "schema_version": SCHEMA_VERSION,
+        "declared_id": declared.id,
+        "account_id": declared.account_id,
+        "ended_at": moment_text(declared.ended_at) if declared.ended_at else None,
+        "ended_by": declared.ended_by,
+    }
+
+
+_ENDED: Final = "#ENDED"
+
+
+def declared_of(item: Item | None, end: Item | None) -> DeclaredUse:
+    """Read a declared use and, if somebody ended it, its end.
+
+    Raises:
+        DamagedItemError: there is an end without a declaration, one of them cannot be understood, or the declaration is
+            not the one that its key names; no retry helps.
+
+    """
+    if item is None:
+        message = "A declared use is gone from the audit table; its end is still there."
+        raise DamagedItemError(message)
+
+    def read() -> DeclaredUse:
+        declared = DeclaredUse(
+            account_id=_text(item, "account_id"),
+            from_at=_moment(item, "from_at"),
+            to_at=_moment(item, "to_at"),
+            reason=_text(item, "reason"),
+            ticket=_text(item, "ticket"),
+            approver=_text(item, "approver"),
+            declared_by=_text(item, "declared_by"),
+            declared_at=_moment(item, "declared_at"),
+            addresses=tuple(ipaddress.ip_network(_text_itself(entry)) for entry in _list(item, "addresses")),
+            tasks=tuple(_text_itself(entry) for entry in _list(item, "tasks")),
+            ended_at=_moment(end, "ended_at") if end is not None else None,
+            ended_by=_text(end, "ended_by") if end is not None else None,
+        )
+        if declared_key(declared) != key_of(item):
+            raise ValueError("the key")
+        return declared
+
+    return _reading("a declared use", read)
+
+
+def paired_declarations(items: Iterable[Item]) -> Iterator[tuple[str, Item | None, Item | None]]:
+    """Yield each declaration's sort key with its item and its end, None for what is not there."""
+    found: dict[str, list[Item | None]] = {}
+    for item in items:
+        sk = key_of(item).sk
+        found.setdefault(sk.removesuffix(_ENDED), [None, None])[sk.endswith(_ENDED)] = item
+    for sk, (declaration, end) in found.items():
+        yield sk, declaration, end
+
+
 # --- reading an item back ------------------------------------------------------------------------------------------
 
 
@@ -754,7 +848,7 @@ _T = TypeVar("_T")
 def _reading(what: str, read: Callable[[], _T]) -> _T:
     try:
         return read()
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, DeclarationError) as error:
         # Not the error's text: it may quote what somebody wrote into the item.
         message = f"The item of {what} cannot be understood ({type(error).__name__}): it was changed."
         raise DamagedItemError(message) from error
@@ -764,6 +858,12 @@ def _text(item: Mapping[str, Value], name: str) -> str:
     value = item[name]
     if not isinstance(value, str):
         raise TypeError(name)
+    return value
+
+
+def _text_itself(value: Value) -> str:
+    if not isinstance(value, str):
+        raise TypeError
     return value
 
 

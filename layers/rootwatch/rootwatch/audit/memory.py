@@ -24,6 +24,16 @@ class MemoryTable:
         for sk in sorted(sk for sk in partition if sk.startswith(prefix))[:most]:
             yield copy.deepcopy(partition[sk])
 
+    def between(self, pk: str, first: str, last: str, *, most: int | None = None) -> Iterator[Item]:
+        """Yield copies of the partition's items whose sort key lies between the two; see `Table.between`."""
+        partition = self._partitions.get(pk, {})
+        for sk in sorted(sk for sk in partition if first <= sk <= last)[:most]:
+            yield copy.deepcopy(partition[sk])
+
+    def partitions(self, *prefixes: str) -> Iterator[str]:
+        """Yield the partitions that begin with one of the prefixes."""
+        yield from [pk for pk, items in self._partitions.items() if items and pk.startswith(prefixes)]
+
     def index(self, index: Index, value: str | None = None) -> Iterator[Key]:
         """Yield the keys of the items that have both attributes of the index; see `Table.index`."""
         found = [

@@ -1,9 +1,9 @@
 """The audit store on a table: read an account, write one transaction, keep the deliveries' ledger, verify the chain."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -21,6 +21,9 @@ from rootwatch.audit.items import (
     alert_of,
     damage_of,
     damaged_item,
+    declared_end_item,
+    declared_item,
+    declared_of,
     delivery_item,
     delivery_of,
     event_item,
@@ -37,6 +40,8 @@ from rootwatch.audit.items import (
     issued_key_item,
     issued_key_key,
     issued_key_of,
+    moment_text,
+    paired_declarations,
     source_item,
     source_key,
     source_of,
@@ -46,6 +51,7 @@ from rootwatch.audit.items import (
     use_of,
 )
 from rootwatch.audit.table import INCIDENTS, OPEN_INCIDENTS, UNDELIVERED, Item, Key, Put, Table, key_of
+from rootwatch.context.declared_use import LONGEST_PERIOD, OVERRUN_WITHIN, DeclaredUse
 from rootwatch.context.observation import IssuedKey, Observation
 from rootwatch.context.source import SourceKind
 from rootwatch.errors import DamagedItemError
@@ -95,6 +101,14 @@ class ChainReport:
     sequence: int
     chain: str
     faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredUses:
+    """Declared uses of one account, by their beginning; `damaged` has the sort keys of those that were altered."""
+
+    uses: tuple[DeclaredUse, ...]
+    damaged: tuple[str, ...]
 
 
 class AuditStore:
@@ -285,6 +299,47 @@ class AuditStore:
         self._table.write([Put(delivery_item(written), expects=("revision", before.revision))])
         return written
 
+    # --- declared use ----------------------------------------------------------------------------------------------
+
+    def declare(self, declared: DeclaredUse) -> None:
+        """Keep what was declared; it is never written again.
+
+        Raises:
+            StoreConflictError: exactly this has been declared already.
+
+        """
+        self._table.write([Put(declared_item(declared), absent=True)])
+
+    def end_declared_use(self, declared: DeclaredUse, *, by: str, at: datetime) -> DeclaredUse:
+        """Keep who ended a declared use before its time and when, beside the declaration, and return it as it is now.
+
+        Raises:
+            StoreConflictError: somebody ended it already.
+            DeclarationError: `by` is no role or IAM user.
+
+        """
+        ended = replace(declared, ended_by=by, ended_at=at)
+        self._table.write([Put(declared_end_item(ended), absent=True)])
+        return ended
+
+    def declared_uses(self, account_id: str, *around: datetime) -> DeclaredUses:
+        """Return the declared uses of an account that can matter at these moments (UTC).
+
+        They are those that begin within 31 days before or after one of them: none lasts longer than 30, none is overrun
+        more than a day later. A damaged one counts as if nobody had declared it, which lowers nothing.
+        """
+        reach = LONGEST_PERIOD + OVERRUN_WITHIN
+        items: dict[str, Item] = {}
+        for first, last in _spans(around, reach):
+            pk = head_key(account_id).pk
+            bounds = f"DECLARED#{moment_text(first)}", f"DECLARED#{moment_text(last)}~"
+            items |= {key_of(item).sk: item for item in self._table.between(pk, *bounds, most=MOST_DECLARED)}
+        return _declared_uses(items.values())
+
+    def every_declared_use(self, account_id: str) -> DeclaredUses:
+        """Return all that was ever declared for an account."""
+        return _declared_uses(self._table.query(head_key(account_id).pk, "DECLARED#"))
+
     # --- find ------------------------------------------------------------------------------------------------------
 
     def open_incidents(self) -> Iterator[str]:
@@ -298,6 +353,43 @@ class AuditStore:
     def undelivered(self, channel: str) -> Iterator[Key]:
         """Yield the keys of a channel's deliveries that are not sent, the oldest first."""
         return self._table.index(UNDELIVERED, channel)
+
+    def accounts(self) -> dict[str, list[str]]:
+        """Return every account that the table knows, with the months that hold events of it (or `undated`).
+
+        It reads the whole table, so that events are found whatever time their records state and whoever removed a head.
+        """
+        found: dict[str, list[str]] = {}
+        for partition in self._table.partitions("ACCOUNT#", "EVENTS#"):
+            kind, account_id, *month = partition.split("#", 2)
+            found.setdefault(account_id, []).extend(month if kind == "EVENTS" else [])
+        return {account_id: sorted(months) for account_id, months in sorted(found.items())}
+
+    def incidents(self, incident_ids: Iterable[str]) -> Iterator[tuple[str, Incident | DamagedItemError]]:
+        """Yield the incidents of these ids, in any order; the error for one that is gone or damaged."""
+        wanted = list(incident_ids)
+        for incident_id, item in zip(wanted, self._table.get([*map(incident_key, wanted)]), strict=True):
+            if item is None:
+                yield incident_id, DamagedItemError("The incident is gone from the audit table.")
+                continue
+            try:
+                yield incident_id, incident_of(item)
+            except DamagedItemError as error:
+                yield incident_id, error
+
+    def incident_events(self, incident: Incident) -> Iterator[Item]:
+        """Yield the events of an incident by event time, those without one at the end.
+
+        Events that state a time outside of the incident's, as a clock in the future does, are not among them.
+        """
+        first, last = moment_text(incident.opened_at)[:19], moment_text(incident.last_at)[:19]
+        for month in _months(incident.opened_at, incident.last_at):
+            for item in self._table.between(event_partition(incident.account_id, month), first, f"{last}~"):
+                if item.get("incident_id") == incident.id:
+                    yield item
+        for item in self.event_items(incident.account_id, "undated"):
+            if item.get("incident_id") == incident.id:
+                yield item
 
     # --- read ------------------------------------------------------------------------------------------------------
 
@@ -412,3 +504,46 @@ MOST_USES: Final = 50
 
 def _incident_id(key: Key) -> str:
     return key.pk.removeprefix("INCIDENT#")
+
+
+MOST_DECLARED: Final = 500
+"""Declarations, and ends of them, that are read at once: whoever fills the table with them does not hold up detect."""
+
+MOST_MONTHS: Final = 24
+"""Months of one incident that are read. It lasts about a day; only forged times can stretch it."""
+
+
+def _spans(moments: Iterable[datetime], reach: timedelta) -> list[tuple[datetime, datetime]]:
+    """Return the spans from `reach` before each moment to `reach` after it, those that overlap as one."""
+    spans: list[tuple[datetime, datetime]] = []
+    for moment in sorted(moments):
+        first, last = max(moment, _EARLIEST + reach) - reach, min(moment, _LATEST - reach) + reach
+        if spans and first <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], last)
+        else:
+            spans.append((first, last))
+    return spans
+
+
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
+
+
+def _declared_uses(items: Iterable[Item]) -> DeclaredUses:
+    uses: list[DeclaredUse] = []
+    damaged: list[str] = []
+    for sk, item, end in paired_declarations(items):
+        try:
+            uses.append(declared_of(item, end))
+        except DamagedItemError:
+            damaged.append(sk)
+    return DeclaredUses(tuple(sorted(uses, key=lambda use: (use.from_at, use.id))), tuple(sorted(damaged)))
+
+
+def _months(first: datetime, last: datetime) -> list[str]:
+    """Return the months from one moment to the other (UTC), the first and the last where there are too many."""
+    start, end = (moment.year * 12 + moment.month - 1 for moment in (first, last))
+    numbers: Sequence[int] = range(start, end + 1)
+    if len(numbers) > MOST_MONTHS:
+        numbers = [*numbers[: MOST_MONTHS // 2], *numbers[-MOST_MONTHS // 2 :]]
+    return [f"{number // 12:04d}-{number % 12 + 1:02d}" for number in numbers]

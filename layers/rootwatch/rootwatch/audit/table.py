@@ -83,6 +83,28 @@ class Table(Protocol):
 
         """
 
+    def between(self, pk: str, first: str, last: str, *, most: int | None = None) -> Iterator[Item]:
+        """Yield the items of a partition whose sort key lies from `first` to `last`, both included, in their order.
+
+        Args:
+            pk: the partition.
+            first: the least sort key.
+            last: the greatest sort key; where it is less than `first`, there is nothing.
+            most: how many items to read at the most; None for all.
+
+        Raises:
+            StoreUnavailableError: throttled or out of reach; a retry helps.
+
+        """
+
+    def partitions(self, *prefixes: str) -> Iterator[str]:
+        """Yield every partition that begins with one of the prefixes, once, in any order. It reads the whole table.
+
+        Raises:
+            StoreUnavailableError: throttled or out of reach; a retry helps.
+
+        """
+
     def index(self, index: Index, value: str | None = None) -> Iterator[Key]:
         """Yield the keys of the items that a sparse index holds; what was written a moment ago may be missing.
 
