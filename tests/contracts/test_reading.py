@@ -36,7 +36,7 @@ def record(table: Table, specimen: str, number: int = 0, /, **changes: Any) -> N
 
 def incident_of(store: AuditStore, account_id: str = ACCOUNT) -> Incident:
     """The account's one open incident."""
-    [incident] = store.read_account(account_id, ()).incidents
+    [incident] = store.read_account(account_id, (), NOW).incidents
     return incident
 
 

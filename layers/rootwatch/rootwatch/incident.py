@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from rootwatch.context.client import ClientKind
+from rootwatch.context.declared_use import DeclaredUse, Expectation, ExpectationKind, adjusted, expectation
 from rootwatch.context.observation import IssuedKey, Observation
 from rootwatch.context.source import SourceKind
 from rootwatch.detections import sign_in
@@ -115,7 +116,8 @@ class Incident:
     the first alert. `since_alert` counts the records that no alert has told of yet, `overflowed` those of them that
     were new and found a full set. What root did, what others did and what failed have sets of their own, so that
     nobody fills the set in which another's success would be new; `failed_sources` holds the addresses of failed
-    sign-ins and of others than root. `gathered` waits to be told together; `told` says when each class of news was last
+    sign-ins and of others than root. `severity` is what it is without declarations; `expectations` counts how the acts
+    stood to them. `gathered` waits to be told together; `told` says when each class of news was last
     told at once.
     """
 
@@ -149,6 +151,7 @@ class Incident:
     failures: tuple[datetime, ...] = ()
     full_set_at: datetime | None = None
     members: tuple[str, ...] = ()
+    expectations: Mapping[str, int] = field(default_factory=_empty)
     gathered: tuple["GatheredAct", ...] = ()
     told: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -235,7 +238,7 @@ class AccountState:
     `failures` the latest of them, beyond the end of an incident. `closed_incidents` is what the head remembers of
     closed ones, `closed` those of them in whose time the batch lies. `addresses`, `issued` and `uses` are remembered
     across accounts, by address and by access key id. `damages` was found while reading; `head_is_readable` is false
-    where even the version of the head is lost.
+    where even the version of the head is lost. `declared` are the declared uses around the batch.
     """
 
     account_id: str
@@ -252,6 +255,7 @@ class AccountState:
     addresses: Mapping[str, AddressSeen] = field(default_factory=lambda: MappingProxyType({}))
     issued: Mapping[str, IssuedKey] = field(default_factory=lambda: MappingProxyType({}))
     uses: Mapping[str, tuple[KeyUse, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    declared: tuple[DeclaredUse, ...] = ()
     damages: tuple[Damage, ...] = ()
     head_is_readable: bool = True
 
@@ -277,6 +281,7 @@ class DueAlert:
     elsewhere: tuple[str, ...] = ()
     gathered: tuple[GatheredAct, ...] = ()
     damage: Damage | None = None
+    expectation: Expectation | None = None
 
     @property
     def number(self) -> int:
@@ -292,6 +297,7 @@ class RecordedEvent:
     sequence: int
     chain: str
     incident_id: str | None
+    expectation: Expectation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,7 +411,7 @@ def _due(state: AccountState, told: Incident, before: Incident, why: tuple[Why, 
     return DueAlert(
         incident=told,
         why=why,
-        severity=before.severity if is_news else Severity.INFO,
+        severity=_severity_of_news(before) if is_news else Severity.INFO,
         time=time,
         observation=None,
         source_seen=None,
@@ -413,6 +419,13 @@ def _due(state: AccountState, told: Incident, before: Incident, why: tuple[Why, 
         sequence=state.sequence,
         chain=state.chain,
     )
+
+
+def _severity_of_news(incident: Incident) -> Severity:
+    """Return the severity with which an incident that nobody was told of is told: lower where all was as announced."""
+    if set(incident.expectations) == {str(ExpectationKind.MATCHED)}:
+        return list(Severity)[max(incident.severity.rank - 1, 0)]
+    return incident.severity
 
 
 # --- a record arrives ----------------------------------------------------------------------------------------------
@@ -489,6 +502,7 @@ def join(
         sign_ins=_latest(state.sign_ins, observation, counts=_is_successful_sign_in(observation)),
         failures=_latest(state.failures, observation, counts=_is_failed_sign_in(observation)),
     )
+    expected = expectation(state.declared, observation, began_at=_began_at(observation, incident))
     if incident is None and not _opens(observation):
         event = RecordedEvent(observation, link.sequence, link.chain, None)
         return FoldOutcome(state, event, (), ())
@@ -499,7 +513,12 @@ def join(
     else:
         why, overflows = _why(before, observation, known_lineages)
         why = (*why, Why.REOPENED) if why and reopens else why
-    after = _add(before, observation, now)
+    against = _against_declaration(expected)
+    if against is not None and against[1] not in before.novelties:
+        # Once for each declaration: root does what was not announced, or goes on after its end.
+        why = why if against[0] in why else tuple(sorted({*why, against[0]}, key=list(Why).index))
+        before = replace(before, novelties=(*before.novelties, against[1]))
+    after = _add(before, observation, now, expected)
     if overflows:
         after = replace(after, overflowed=after.overflowed + 1)
     if Why.FULL_SET in why:
@@ -508,7 +527,7 @@ def join(
     alerts: tuple[DueAlert, ...] = ()
     if why:
         after = replace(after, severity=max(after.severity, _alert_severity(observation), key=_rank))
-        after, alerts = _tell(state, after, observation, why, now, link)
+        after, alerts = _tell(state, after, observation, why, now, link, expected)
     others = tuple(each for each in state.incidents if each.id != after.id)
     state = replace(
         state,
@@ -516,7 +535,25 @@ def join(
         closed=tuple(each for each in state.closed if each.id != after.id),
         closed_incidents=tuple(each for each in state.closed_incidents if each.id != after.id),
     )
-    return FoldOutcome(state, RecordedEvent(observation, link.sequence, link.chain, after.id), (after,), alerts)
+    event = RecordedEvent(observation, link.sequence, link.chain, after.id, expected)
+    return FoldOutcome(state, event, (after,), alerts)
+
+
+def _began_at(observation: Observation, incident: Incident | None) -> datetime | None:
+    """Return when the use of root that a record belongs to began: the earlier of its incident and its session."""
+    moments = [incident.opened_at if incident else None, _session_time(observation.record.actor.session_created)]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _against_declaration(expected: Expectation) -> tuple[Why, str] | None:
+    """Return why an act that contradicts a declaration, or goes on after it, is told, and by what it is told once."""
+    if expected.declared is None:
+        return None
+    if expected.kind is ExpectationKind.OVERRUN:
+        return Why.DECLARED_OVERRUN, f"declared_overrun {expected.declared.id}"
+    if expected.kind is ExpectationKind.MISMATCHED:
+        return Why.NEW_DETECTION, f"declared_mismatch {expected.declared.id}"
+    return None
 
 
 def _tell(  # noqa: PLR0913, PLR0917 - what an alert is made of
@@ -526,12 +563,14 @@ def _tell(  # noqa: PLR0913, PLR0917 - what an alert is made of
     why: tuple[Why, ...],
     now: datetime,
     link: Link,
+    expected: Expectation,
 ) -> tuple[Incident, tuple[DueAlert, ...]]:
     """Tell what is new at once, or keep it for a while where the same class of news was told a moment ago."""
-    kind = _class_of_news(observation, why)
+    severity = adjusted(_alert_severity(observation), expected)
+    kind = _class_of_news(observation, why, severity)
     recent = {name: moment for name, moment in incident.told.items() if timedelta() <= now - moment < GATHER_FOR}
     if kind in recent:
-        gathered = replace(incident, gathered=(*incident.gathered, _gathered_act(observation, why, now)))
+        gathered = replace(incident, gathered=(*incident.gathered, _gathered_act(observation, why, severity, now)))
         if len(gathered.gathered) < MOST_GATHERED:
             return gathered, ()
         told, alert = _tell_gathered(state, gathered, now)
@@ -543,7 +582,7 @@ def _tell(  # noqa: PLR0913, PLR0917 - what an alert is made of
         DueAlert(
             incident=told,
             why=why,
-            severity=_alert_severity(observation),
+            severity=severity,
             time=observation.time,
             observation=observation,
             source_seen=link.source_seen,
@@ -552,11 +591,12 @@ def _tell(  # noqa: PLR0913, PLR0917 - what an alert is made of
             chain=link.chain,
             pages=_pages(observation),
             elsewhere=_elsewhere(state, observation),
+            expectation=expected,
         ),
     )
 
 
-def _class_of_news(observation: Observation, why: tuple[Why, ...]) -> str:
+def _class_of_news(observation: Observation, why: tuple[Why, ...], severity: Severity) -> str:
     """Return what makes two pieces of news alike: the reasons, the detections from medium and how severe they are."""
     findings = sorted(
         f"{finding.detection.stem} {finding.severity}"
@@ -564,10 +604,10 @@ def _class_of_news(observation: Observation, why: tuple[Why, ...]) -> str:
         if finding.severity.rank >= Severity.MEDIUM.rank
     )
     who = observation.record.actor.by_root
-    return _digest(f"{who} {observation.record.outcome} {' '.join(sorted(why))} {' '.join(findings)}")
+    return _digest(f"{who} {observation.record.outcome} {severity} {' '.join(sorted(why))} {' '.join(findings)}")
 
 
-def _gathered_act(observation: Observation, why: tuple[Why, ...], now: datetime) -> GatheredAct:
+def _gathered_act(observation: Observation, why: tuple[Why, ...], severity: Severity, now: datetime) -> GatheredAct:
     record = observation.record
     source = observation.source
     return GatheredAct(
@@ -578,7 +618,7 @@ def _gathered_act(observation: Observation, why: tuple[Why, ...], now: datetime)
         event_name=record.event_name[:LONGEST_ENTRY] if record.event_name else None,
         target=_target(observation)[: 2 * LONGEST_ENTRY] or None,
         source=source.key[:LONGEST_ENTRY] if source.kind is not SourceKind.ABSENT else None,
-        severity=_alert_severity(observation),
+        severity=severity,
         detections=tuple(finding.detection.id for finding in observation.findings),
         why=why,
         pages=_pages(observation),
@@ -999,7 +1039,7 @@ def _member(observation: Observation) -> str | None:
 # --- the incident after the record ---------------------------------------------------------------------------------
 
 
-def _add(incident: Incident, observation: Observation, now: datetime) -> Incident:
+def _add(incident: Incident, observation: Observation, now: datetime, expected: Expectation) -> Incident:
     record = observation.record
     root_use = _is_root_use(observation)
     source, client = _source_key(observation), _client_key(observation)
@@ -1036,7 +1076,12 @@ def _add(incident: Incident, observation: Observation, now: datetime) -> Inciden
         other_novelties=_with_all(incident.other_novelties, novelties if told == "other_novelties" else []),
         failed_novelties=_with_all(incident.failed_novelties, novelties if told == "failed_novelties" else []),
         members=_with(incident.members, _member(observation), MOST_MEMBERS),
+        expectations=MappingProxyType(_counted(incident.expectations, str(expected.kind), counts_it=expected.applies)),
     )
+
+
+def _counted(counts: Mapping[str, int], name: str, *, counts_it: bool) -> dict[str, int]:
+    return {**counts, name: counts.get(name, 0) + 1} if counts_it else dict(counts)
 
 
 MOST_MEMBERS: Final = 1000

@@ -191,6 +191,8 @@ def event_item(event: RecordedEvent, received_at: datetime) -> Item:
         "redacted_paths": [*map(_clean, record.redacted_paths)],
         "addendum": _clean(record.addendum),
         "event_id_reused": observation.event_id_reused,
+        "expected": str(event.expectation.kind) if event.expectation and event.expectation.applies else None,
+        "declared_use": event.expectation.declared.id if event.expectation and event.expectation.declared else None,
         "from_cloudtrail": record.envelope.from_cloudtrail if record.envelope else None,
         "sent_at": moment_text(observation.sent_at) if observation.sent_at else None,
         "received_at": moment_text(received_at),
@@ -334,6 +336,7 @@ def incident_item(incident: Incident) -> Item:
         "failures": [moment_text(moment) for moment in incident.failures],
         "full_set_at": moment_text(incident.full_set_at) if incident.full_set_at else None,
         "members": [_clean(member) for member in incident.members],
+        "expectations": dict(incident.expectations),
         "gathered": [_gathered_value(act) for act in incident.gathered],
         "told": {name: moment_text(moment) for name, moment in incident.told.items()},
         "incident_month": f"{incident.opened_at:%Y-%m}",
@@ -384,6 +387,7 @@ def incident_of(item: Item) -> Incident:
             failures=tuple(map(_parsed_moment, _texts(item, "failures"))),
             full_set_at=None if item["full_set_at"] is None else _moment(item, "full_set_at"),
             members=_texts(item, "members"),
+            expectations=_counts(item, "expectations"),
             gathered=tuple(map(_gathered_of, _objects(item, "gathered"))),
             told=MappingProxyType({name: _parsed_moment(moment) for name, moment in _named_texts(item, "told")}),
         ),
@@ -826,7 +830,7 @@ def paired_declarations(items: Iterable[Item]) -> Iterator[tuple[str, Item | Non
 _NEW_IN: Final[Mapping[int, Mapping[str, Mapping[str, Value]]]] = MappingProxyType({
     2: {
         "head": {"sign_ins": [], "failures": [], "closed_incidents": []},
-        "incident": {"members": [], "gathered": [], "told": {}},
+        "incident": {"members": [], "expectations": {}, "gathered": [], "told": {}},
     },
 })  # fmt: skip
 """What each schema version added to an item, with what an older item has instead."""

@@ -177,8 +177,12 @@ class AuditStore:
         for observation in observations:
             if (key_issued := issued_key(observation)) is not None:
                 uses[key_issued[0]] = tuple(self._uses(key_issued[0], damages))
+        declared = self.declared_uses(account_id, *times) if times else DeclaredUses((), ())
+        pk = head_key(account_id).pk
+        damages += [Damage("a declared use", pk, sk, "see the item itself") for sk in declared.damaged]
         return AccountState(
             account_id=account_id,
+            declared=declared.uses,
             version=head.version,
             sequence=head.sequence,
             chain=head.chain,
