@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def _run(*arguments: str) -> str:
 
 
 def test_the_alert_at_the_top_is_what_the_specimens_cause() -> None:
-    """The README begins with an alert exactly as `rootwatch replay` makes it of two specimens today."""
+    """The README begins with an alert as `rootwatch replay` makes it of two specimens today, its lines wrapped."""
     lines = _run(
         "replay",
         "events/console_login_failed.json",
@@ -48,8 +49,9 @@ def test_the_alert_at_the_top_is_what_the_specimens_cause() -> None:
     ).splitlines()
 
     mail = json.loads(json.loads(lines[1])["Message"])["email"].rstrip()
+    wrapped = [textwrap.fill(line, 76, break_long_words=False, break_on_hyphens=False) for line in mail.split("\n")]
 
-    assert f"```text\n{mail}\n```" in README
+    assert "```text\n{}\n```".format("\n".join(wrapped)) in README
 
 
 def test_the_detections_named_are_those_of_the_catalogue() -> None:

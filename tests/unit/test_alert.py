@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rootwatch import __version__
 from rootwatch.alert import (
     LONGEST_HEADLINE,
     LONGEST_VALUE,
@@ -44,7 +45,8 @@ def alert_for(observation: Observation) -> Alert:
 def texts(alert: Alert) -> list[str]:
     """Every text of an alert that a person reads."""
     facts = [part for fact in alert.facts for part in fact]
-    return [alert.headline, alert.reason, *facts, *alert.next_steps, *alert.marks]
+    briefing = [part for line in alert.briefing for part in line]
+    return [alert.headline, *briefing, *facts, *alert.next_steps, *alert.trust, *alert.marks]
 
 
 # --- the headline -----------------------------------------------------------------------------------------------------
@@ -56,26 +58,26 @@ def texts(alert: Alert) -> list[str]:
         ("console_login", {}, "Root signed in to the console"),
         ("console_login_without_mfa", {}, "Root signed in to the console WITHOUT MFA"),
         ("console_login_failed", {}, "Root sign-in FAILED"),
-        ("console_login", {"responseElements": None}, "Root sign-in, RESULT NOT STATED"),
+        ("console_login", {"responseElements": None}, "Root sign-in UNCONFIRMED (the record states no result)"),
         ("console_login", {"responseElements": None, "errorCode": "Odd"}, "Root sign-in FAILED"),
         ("cli_login", {}, "Root signed in for the command line"),
         ("cli_login", {"additionalEventData.success": "false"}, "Root FAILED: tried to sign in for the command line"),
         ("access_key_created", {}, "Root created an access key for itself"),
-        ("access_key_created", {"errorCode": "AccessDenied"}, "Root was REFUSED: tried to create an access key"),
+        ("access_key_created", {"errorCode": "AccessDenied"}, "Root REFUSED: tried to create an access key"),
         ("access_key_created", {"errorCode": "LimitExceeded"}, "Root FAILED: tried to create an access key"),
         ("logging_tampered", {}, "Root stopped or changed AWS's own logging (StopLogging)"),
-        ("denied", {}, "Root was REFUSED: tried to change who may do what in the account (CreateUser)"),
-        ("write", {"errorCode": "AccessDenied"}, "Root was REFUSED CreateBucket"),
+        ("denied", {}, "Root REFUSED: tried to change who may do what in the account (CreateUser)"),
+        ("write", {"errorCode": "AccessDenied"}, "Root REFUSED: CreateBucket"),
         ("write", {}, "Root changed something (CreateBucket)"),
-        ("password_recovery_requested", {}, "Root had a password reset requested"),
+        ("password_recovery_requested", {}, "Password reset requested for root"),
         ("assumed", {}, "Role CentralRootAccess/dana assumed root of a member account"),
-        ("assumed", {"errorCode": "AccessDenied"}, "Role CentralRootAccess/dana was REFUSED: tried to assume root"),
+        ("assumed", {"errorCode": "AccessDenied"}, "Role CentralRootAccess/dana REFUSED: tried to assume root"),
         ("rootwatch_tampered", {}, "Role BuildRunner/session-4711 changed Rootwatch itself"),
-        ("rootwatch_tampered", {"userIdentity": None}, "Somebody (identity not stated) changed Rootwatch itself"),
+        ("rootwatch_tampered", {"userIdentity": None}, "Somebody unidentified changed Rootwatch itself"),
         (
             "write",
             {"userIdentity.sessionContext.assumedRoot": "true"},
-            "An AssumeRoot session acted in a member account",
+            "AssumeRoot session acted in a member account",
         ),
     ],
 )
@@ -86,14 +88,14 @@ def test_the_first_words_say_who_and_whether_it_worked(specimen: str, changes: C
     assert " · account " in headline
 
 
-@pytest.mark.parametrize("stem", sorted(set(specimen_stems()) - {"console_login_failed", "denied"}))
+@pytest.mark.parametrize("stem", sorted(set(specimen_stems()) - {"console_login_failed", "denied", "login_spray"}))
 def test_a_refused_act_is_never_told_as_done(stem: str) -> None:
     """With an error code of refusal no headline says it was done; without one none says refused."""
     done = alert_of(stem)
     refused = alert_of(stem, errorCode="AccessDenied", responseElements=None)
     if refused is not None:
         sentence = refused.headline.partition(" · ")[0]
-        assert "REFUSED" in sentence or sentence == "Root sign-in FAILED"
+        assert "REFUSED" in " ".join(sentence.split()[:3]) or sentence == "Root sign-in FAILED"
         assert ("Outcome", "denied") in [(label, value.partition(" ")[0]) for label, value in refused.facts]
     if done is not None:
         assert "REFUSED" not in done.headline
@@ -110,7 +112,12 @@ def alert_of(stem: str, /, **changes: Any) -> Alert | None:
 def test_the_headline_has_account_source_and_time() -> None:
     """Whoever reads the headline alone knows account, MFA, address and time."""
     words = make_alert("console_login").headline.split(" · ")
-    assert words[1:] == ["account 111122223333", "MFA yes (passkey device)", "from 198.51.100.24", "08:15 UTC"]
+    assert words[1:] == [
+        "account 111122223333",
+        "MFA yes (passkey device)",
+        "from 198.51.100.24",
+        "08:15 UTC, seen 2 s later",
+    ]
 
 
 # --- MFA --------------------------------------------------------------------------------------------------------------
@@ -193,26 +200,32 @@ def test_whether_root_was_needed(specimen: str, changes: Changes, told: str | No
 
 def marked(alert: Alert, word: str) -> bool:
     """Whether a mark of the alert begins with the word."""
-    return any(mark.startswith(word) for mark in alert.marks)
+    return any(mark.startswith(word) for mark in (*alert.trust, *alert.marks))
 
 
 @pytest.mark.parametrize(("minutes", "late"), [(0, False), (15, False), (16, True), (60 * 24 * 30, True)])
 def test_late(minutes: int, late: bool) -> None:  # noqa: FBT001
     """More than 15 minutes from the event to the queue is marked as late; our own backlog is not."""
-    assert marked(alert_for(make_observation(sent_after=timedelta(minutes=minutes))), "LATE") is late
+    alert = alert_for(make_observation(sent_after=timedelta(minutes=minutes)))
+    assert marked(alert, "LATE") is late
+    assert marked(alert, "LIVE") is not late
+    assert ("2026-11-03 08:15 UTC, LATE: seen" in alert.headline) is late
 
 
 def test_out_of_a_file_nothing_is_late() -> None:
     """A record without a time of arrival is not late, and its alert names no delay."""
     alert = alert_for(make_observation(sent_after=None))
     assert not marked(alert, "LATE")
+    assert not marked(alert, "LIVE")
+    assert marked(alert, "REPLAYED from a file")
     assert "reached us" not in dict(alert.facts)["When"]
+    assert alert.headline.endswith(" · 2026-11-03 08:15 UTC")
 
 
 def test_addendum() -> None:
     """A record that AWS delivered again carries the reason."""
     assert (
-        "ADDENDUM: delivered again by AWS (SERVICE_OUTAGE)" in make_alert(addendum={"reason": "SERVICE_OUTAGE"}).marks
+        "ADDENDUM: delivered again by AWS (SERVICE_OUTAGE)" in make_alert(addendum={"reason": "SERVICE_OUTAGE"}).trust
     )
     assert not marked(make_alert(), "ADDENDUM")
 
@@ -223,6 +236,7 @@ def test_a_time_in_the_future_is_not_believed() -> None:
     alert = alert_for(observe(record, OWN, sent_at=NOW))
     assert alert.time == NOW
     assert "2030-01-01 00:00:00 UTC" in dict(alert.facts)["When"]
+    assert alert.headline.endswith("2030-01-01 00:00 UTC (in the future), arrived 2026-11-03 12:00 UTC")
     assert any("lies in the future" in mark for mark in alert.marks)
     assert not marked(alert, "LATE")
 
@@ -232,14 +246,32 @@ def test_a_record_without_a_time_is_told_by_its_arrival() -> None:
     alert = alert_for(observe(read_document(build_record(eventTime=ABSENT)), OWN, sent_at=NOW))
     assert alert.time == NOW
     assert dict(alert.facts)["When"] == "not stated; counted as 2026-11-03 12:00:00 UTC"
+    assert alert.headline.endswith("time not stated, arrived 2026-11-03 12:00 UTC")
     assert any("eventTime is not stated" in mark for mark in alert.marks)
 
 
 def test_what_was_put_on_the_bus_is_marked() -> None:
     """A record whose envelope AWS cannot have sent says who put it on the bus."""
     alert = alert_for(observe(read_envelope(build_envelope() | {"source": "my.app"}), OWN, sent_at=NOW))
-    assert "NOT FROM CLOUDTRAIL: put on the bus by my[.]app" in alert.marks
+    assert alert.trust[0] == "NOT FROM CLOUDTRAIL: put on the bus by my[.]app"
+    assert alert.headline.split(" · ")[1] == "NOT FROM CLOUDTRAIL"
     assert not marked(make_alert(), "NOT FROM CLOUDTRAIL")
+    state, _ = fold_all([observe(read_envelope(build_envelope() | {"source": "my.app"}), OWN, sent_at=NOW)])
+    [due] = tick(state, NOW + timedelta(days=1)).alerts
+    ended = compose(due)
+    assert ended.headline.split(" · ")[1] == "NOT FROM CLOUDTRAIL"
+    assert ended.trust[0].startswith("NOT FROM CLOUDTRAIL")
+
+
+def test_a_rehearsal_is_marked_and_the_real_thing_never() -> None:
+    """What the admitted replay source put on the bus is a TEST, in headline and marks; what AWS sent cannot be one."""
+    envelope = build_envelope() | {"source": "rootwatch.replay"}
+    rehearsed = alert_for(observe(read_envelope(envelope, replay_source="rootwatch.replay"), OWN, sent_at=NOW))
+    assert rehearsed.headline.split(" · ")[1] == "TEST"
+    assert rehearsed.trust[0] == "TEST: put on the bus by rootwatch[.]replay"
+    real = alert_for(observe(read_envelope(build_envelope(), replay_source="rootwatch.replay"), OWN, sent_at=NOW))
+    assert "TEST" not in real.headline
+    assert not marked(real, "TEST")
 
 
 def test_a_reused_event_id_is_marked() -> None:
@@ -263,8 +295,10 @@ def test_every_alert_names_its_place() -> None:
     """Event, incident, number, the record's place in the account and the chain are marks of every alert."""
     due = due_for(make_observation())
     alert = compose(due)
-    assert f"event {due.observation.record.event_id}" in alert.marks if due.observation else False
-    assert f"incident {due.incident.id}, alert 1" in alert.marks
+    assert f"event {due.observation.record.event_id}" in alert.trust if due.observation else False
+    assert f"alert {alert.alert_id}" in alert.trust
+    assert f"v{__version__}" in alert.trust
+    assert f"incident {due.incident.id}, alert 1, 2026-11-03 08:15:42 UTC" in alert.marks
     assert f"record 1 of this account, chain {due.chain[:12]}" in alert.marks
     assert alert.alert_id == f"{due.incident.id}-0001"
 
@@ -391,9 +425,9 @@ def test_the_source_s_history_is_told() -> None:
     _, outcomes = fold_all(observations)
     told = [dict(compose(outcome.alerts[0]).facts)["Source"] for outcome in outcomes]
     assert told == [
-        "198.51.100.24 (public, first time in this account)",
-        "198.51.100.24 (public, seen once since 2026-11-03)",
-        "198.51.100.24 (public, seen 2 times since 2026-11-03)",
+        "198.51.100.24 (public, first time in this account), owner not looked up",
+        "198.51.100.24 (public, seen once since 2026-11-03), owner not looked up",
+        "198.51.100.24 (public, seen 2 times since 2026-11-03), owner not looked up",
     ]
 
 
@@ -404,20 +438,21 @@ def test_a_summary_tells_the_story() -> None:
     [due] = tick(state, NOW + IDLE + timedelta(hours=1), idle=IDLE).alerts
     alert = compose(due)
     assert alert.kind == "summary"
-    assert alert.headline.startswith(
-        "Root use ended · account 111122223333 · ConsoleLogin, 2 times CreateBucket, 3 reads"
+    assert alert.headline == (
+        "Root use ended · account 111122223333 · 1 sign-in, created 2 buckets, 3 reads in 2 regions; last act 08:40"
     )
+    assert alert.so_far == "1 sign-in, created 2 buckets, 3 reads in 2 regions; last act 08:40, ended"
     assert alert.event_ids == ()
-    assert alert.next_steps == ()
+    assert len(alert.next_steps) == 3
     assert alert.severity == "info"
     assert dict(alert.facts)["Records"] == "6"
     assert dict(alert.facts)["Sources"] == "198.51.100.24"
 
 
 def test_every_why_has_words() -> None:
-    """Each reason for an alert is said in a sentence of its own."""
+    """Each reason for an alert is said in words of its own, among the details."""
     due = due_for(make_observation())
-    said = {compose(dataclasses.replace(due, why=(why,))).reason for why in Why}
+    said = {dict(compose(dataclasses.replace(due, why=(why,))).facts)["Told because"] for why in Why}
     assert len(said) == len(Why)
 
 
@@ -457,5 +492,5 @@ def test_an_incident_without_anything_is_still_told() -> None:
     incident = Incident("x", "111122223333", "root", NOW, NOW, NOW, NOW, make_alert().severity)
     due = DueAlert(incident, (Why.PROGRESS,), incident.severity, NOW, None, None, 0, 0, "0" * 64)
     alert = compose(due)
-    assert alert.headline.startswith("Root use goes on")
+    assert alert.headline.startswith("Root use GOES ON")
     assert all(value for _, value in alert.facts)

@@ -38,10 +38,11 @@ from rootwatch.audit.items import (
     stored_record,
 )
 from rootwatch.audit.table import Item
+from rootwatch.channels import slack, sns
 from rootwatch.errors import DamagedItemError
 from rootwatch.incident import GENESIS, AccountState, SourceSeen
 from tests.unit.test_declared_use import ALICE, OFFICE, declare
-from tests.unit.workbench import ACCOUNT, NOW, check_item, fold_all, make_alert, make_observation
+from tests.unit.workbench import ACCOUNT, NOW, check_channels, check_item, fold_all, make_alert, make_observation
 
 
 def some_event_item(**changes: Any) -> Item:
@@ -150,6 +151,20 @@ def test_an_alert_comes_back() -> None:
     )
 
 
+def test_an_alert_of_the_version_before_is_delivered() -> None:
+    """An alert that was stored without the later fields reads back, and each channel sends all that it holds."""
+    item = {name: value for name, value in alert_item(make_alert()).items() if name not in LATER}
+    item["schema_version"] = 1
+    alert = alert_of(item)
+    assert (alert.expected, alert.access, alert.news, alert.so_far, alert.contacts, alert.trust) == ("",) * 5 + ((),)
+    check_channels(alert)
+    sent = json.dumps(slack.payload(alert)), sns.email_text(alert)
+    for text in sent:
+        assert "not stated" not in text
+        for part in (alert.reason, *alert.next_steps, *(value for _, value in alert.facts), *alert.marks):
+            assert part in text
+
+
 def test_a_source_comes_back() -> None:
     """What is remembered of an address reads back."""
     seen = SourceSeen(NOW, NOW + timedelta(seconds=1), 7)
@@ -236,6 +251,8 @@ READERS: dict[str, Callable[[Item], object]] = {
 }
 NOT_READ = {"pk", "sk", "schema_version", "account_id", "open_account", "updated_at", "address", "undelivered_channel",
             "undelivered_since", "incident_month", "declared_id"}  # fmt: skip
+LATER = {"expected", "access", "news", "so_far", "contacts", "trust"}
+"""What an alert of schema version 1 does not have."""
 NOTHING_WRONG = {
     ("incident", "silent"),
     ("incident", "full_set_at"),

@@ -136,7 +136,7 @@ def test_two_records_with_one_event_id_are_both_kept_and_told(together: bool) ->
     assert sorted(bool(event["event_id_reused"]) for event in events) == [False, True]
     assert len({str(event["sk"])[: len(event_prefix(make_observation("read")))] for event in events}) == 1
     alerts = items(table, "INCIDENT#/ALERT#")
-    assert any("EVENT ID REUSED" in str(alert["marks"]) for alert in alerts)
+    assert any("EVENT ID REUSED" in str(alert["trust"]) for alert in alerts)
 
 
 def test_a_batch_of_one_account_is_one_write() -> None:
@@ -341,7 +341,7 @@ def test_late_is_what_cloudtrail_delays_and_not_our_backlog() -> None:
     detect_messages([prompt], make_recorder(table, NOW + timedelta(days=1)))
     late = make_message(build_envelope("console_login", number=1), sent_at=observation.time + timedelta(hours=1))
     detect_messages([late], make_recorder(table, NOW + timedelta(days=1)))
-    marks = [str(alert["marks"]) for alert in items(table, "INCIDENT#/ALERT#")]
+    marks = [str(alert["trust"]) for alert in items(table, "INCIDENT#/ALERT#")]
     assert ["LATE" in mark for mark in marks] == [False, True]
 
 

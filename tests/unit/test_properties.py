@@ -129,7 +129,13 @@ def _check_observation(observation: Observation) -> None:
     for due in outcome.alerts:
         alert = compose(due)
         check_channels(alert)
-        for text in (alert.headline, *(value for _, value in alert.facts), *alert.marks):
+        parts = (
+            *(text for _, text in alert.briefing),
+            *alert.trust,
+            *(value for _, value in alert.facts),
+            *alert.marks,
+        )
+        for text in (alert.headline, *parts):
             _check_shown(text, 2_000)
 
 

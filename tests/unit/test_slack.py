@@ -99,7 +99,19 @@ def test_a_message_made_to_be_long_is_within_the_limits(filler: str) -> None:
     )
     check_slack(payload(alert, RUNBOOK))
     assert problem_with(payload(alert, RUNBOOK)) is None
-    made = dataclasses.replace(alert, headline=long, reason=long, marks=(long, long), facts=(("x", long),))
+    made = dataclasses.replace(
+        alert,
+        headline=long,
+        expected=long,
+        reason=long,
+        access=long,
+        news=long,
+        so_far=long,
+        contacts=long,
+        trust=(long, long),
+        marks=(long, long),
+        facts=(("x", long),),
+    )
     check_slack(payload(made, RUNBOOK))
     assert problem_with(payload(made, RUNBOOK)) is None
 
@@ -110,9 +122,30 @@ def test_a_person_finds_all_that_matters() -> None:
     message = payload(alert)
     words = " ".join(each["text"] for each in objects(message["blocks"]) if isinstance(each.get("text"), str))
     assert message["text"].startswith("🔴 CRITICAL: Root signed in to the console WITHOUT MFA")
-    for part in (alert.reason, *(value for _, value in alert.facts), *alert.next_steps, *alert.marks, DO_NOT):
+    briefing, facts = (text for _, text in alert.briefing), (value for _, value in alert.facts)
+    for part in (*briefing, *facts, *alert.next_steps, *alert.trust, *alert.marks, DO_NOT):
         assert part in words
     assert "Root signed in without MFA (root.console_login_without_mfa)" in words
+
+
+def test_nothing_that_must_be_seen_at_once_can_be_folded_away() -> None:
+    """Above the details only the link to the runbook is a section, and that is told to stay open."""
+    blocks = payload(make_alert("console_login_without_mfa"), RUNBOOK)["blocks"]
+    kinds = [block["type"] for block in blocks]
+    assert kinds[: kinds.index("divider")] == ["header", "rich_text", "rich_text", "section", "context"]
+    assert all(block["expand"] is True for block in blocks if block["type"] == "section")
+
+
+def test_what_the_header_has_no_room_for_stands_below_it() -> None:
+    """A headline's first part is the header; one that is too long for it is shown whole below."""
+    alert = make_alert("console_login")
+    header, first = payload(alert)["blocks"][:2]
+    assert header["text"]["text"] == "🟠 HIGH: Root signed in to the console"
+    assert first["elements"][0]["elements"][0]["text"] == alert.headline.partition(" · ")[2]
+    long = dataclasses.replace(alert, headline=f"Root {'x' * 200} · account 111122223333")
+    header, first = payload(long)["blocks"][:2]
+    assert header["text"]["text"].endswith("x…")
+    assert first["elements"][0]["elements"][0]["text"] == long.headline
 
 
 def test_each_severity_has_a_sign_of_its_own() -> None:

@@ -65,6 +65,9 @@ MOST_TARGETS: Final = 25
 LONGEST_ENTRY: Final = 64
 """Characters of a name or an address in a set, so that an incident full of minted ones still fits its item."""
 
+FAILED_ACT: Final = "failed "
+"""Stands before the name of an act that did not succeed, among an incident's `acts`; no event's name has blanks."""
+
 MOST_OPEN: Final[Mapping[str, int]] = MappingProxyType({"assume-root": 16})
 MOST_OPEN_OF_OTHERS: Final = 4
 """Open incidents of one kind of story. Further stories join the latest one, where all that is new is told as well.
@@ -266,6 +269,8 @@ class DueAlert:
 
     `elsewhere` are the other accounts that saw the address within 24 hours (for a failed sign-in: those that saw any).
     An alert that does not page (`pages`) is told like every other, but wakes nobody.
+    `expected` says which declared use covers it, `account_name` how people call the account; None where that is not
+    known.
     """
 
     incident: Incident
@@ -282,6 +287,7 @@ class DueAlert:
     gathered: tuple[GatheredAct, ...] = ()
     damage: Damage | None = None
     expectation: Expectation | None = None
+    account_name: str | None = None
 
     @property
     def number(self) -> int:
@@ -1050,6 +1056,7 @@ def _add(incident: Incident, observation: Observation, now: datetime, expected: 
         detections[finding.detection.id] = detections.get(finding.detection.id, 0) + 1
     acts = dict(incident.acts)
     name = (record.event_name or "(no event name)")[:LONGEST_ENTRY]
+    name = f"{FAILED_ACT}{name}" if _failed(observation) else name
     if not record.read_only:
         name = name if name in acts or len(acts) < LARGEST_SET else "(others)"
         acts[name] = acts.get(name, 0) + 1

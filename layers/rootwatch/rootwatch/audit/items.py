@@ -602,16 +602,23 @@ def alert_item(alert: Alert) -> Item:
         "counts": dict(alert.counts),
         "sequence": alert.sequence,
         "chain": alert.chain,
+        "expected": alert.expected,
+        "access": alert.access,
+        "news": alert.news,
+        "so_far": alert.so_far,
+        "contacts": _clean(alert.contacts),
+        "trust": list(alert.trust),
     }
 
 
 def alert_of(item: Item) -> Alert:
-    """Read an alert's item.
+    """Read an alert's item; one that an earlier version wrote lacks the later fields and has them empty.
 
     Raises:
         DamagedItemError: the item cannot be understood; no retry helps.
 
     """
+    item = _migrated("alert", item)
     return _reading(
         "an alert",
         lambda: Alert(
@@ -633,6 +640,12 @@ def alert_of(item: Item) -> Alert:
             counts=_counts(item, "counts"),
             sequence=_int(item, "sequence"),
             chain=_text(item, "chain"),
+            expected=_text(item, "expected"),
+            access=_text(item, "access"),
+            news=_text(item, "news"),
+            so_far=_text(item, "so_far"),
+            contacts=_text(item, "contacts"),
+            trust=_texts(item, "trust"),
         ),
     )
 
@@ -831,6 +844,7 @@ _NEW_IN: Final[Mapping[int, Mapping[str, Mapping[str, Value]]]] = MappingProxyTy
     2: {
         "head": {"sign_ins": [], "failures": [], "closed_incidents": []},
         "incident": {"members": [], "expectations": {}, "gathered": [], "told": {}},
+        "alert": {"expected": "", "access": "", "news": "", "so_far": "", "contacts": "", "trust": []},
     },
 })  # fmt: skip
 """What each schema version added to an item, with what an older item has instead."""

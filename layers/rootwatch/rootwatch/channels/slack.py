@@ -2,14 +2,15 @@
 
 Limits: https://docs.slack.dev/reference/block-kit/blocks ; escaping: https://docs.slack.dev/messaging/formatting-message-text
 Every value out of a record is in a `plain_text` object or in a text element of `rich_text`, which Slack does not
-interpret; `text`, the notification, is escaped.
+interpret; `text`, the notification, is escaped. What must be seen at once stands in `header` and `rich_text`: a
+`section` may be cut with "see more" (its `expand` says not to), of these two blocks nothing like that is documented.
 """
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from rootwatch.alert import DO_NOT, Alert, detection_title
+from rootwatch.alert import DO_NOT, SEPARATOR, Alert, detection_title
 from rootwatch.detections.detection import Severity
 from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError
 
@@ -54,31 +55,34 @@ _REFUSALS: Final[Mapping[str, str]] = {
 
 def payload(alert: Alert, runbook_url: str = "") -> dict[str, Any]:
     """Return the message of an alert as the webhook takes it. Pure."""
-    sign = _SIGNS[alert.severity]
-    blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": _plain(f"{sign} {alert.headline}", LONGEST_HEADER)},
-        {"type": "section", "text": _plain(f"{alert.severity.upper()}. {alert.reason}", LONGEST_TEXT)},
-    ]
-    facts: list[dict[str, Any]] = []
-    for label, value in alert.facts:
-        facts += [_text(f"{label}: ", bold=True), _text(f"{value}\n")]
-    blocks.append({"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": facts}]})
-    if alert.next_steps:
-        steps = [{"type": "rich_text_section", "elements": [_text(step)]} for step in alert.next_steps]
-        elements = [
-            {"type": "rich_text_section", "elements": [_text("What to do now", bold=True)]},
-            {"type": "rich_text_list", "style": "ordered", "elements": steps},
-            {"type": "rich_text_section", "elements": [_text(DO_NOT)]},
-        ]
-        blocks.append({"type": "rich_text", "elements": elements})
+    sign = f"{_SIGNS[alert.severity]} {alert.severity.upper()}"  # the word, for whoever sees no colours
+    sentence, _, rest = alert.headline.partition(SEPARATOR)
+    header = _plain(f"{sign}: {sentence}", LONGEST_HEADER)
+    if header["text"].endswith("…"):
+        rest = alert.headline  # what the header has no room for
+    first: list[dict[str, Any]] = [_section(_text(rest))] if rest else []
+    for label, value in alert.briefing:
+        first.append(_section(*([_text(f"{label}: ", bold=True)] if label else []), _text(value)))
+    steps = [_section(_text(step)) for step in alert.next_steps]
+    then: list[dict[str, Any]] = [_section(_text(DO_NOT, bold=True))]
+    if steps:
+        then.insert(0, {"type": "rich_text_list", "style": "ordered", "elements": steps})
+    blocks: list[dict[str, Any]] = [{"type": "header", "text": header}]
+    blocks += [{"type": "rich_text", "elements": elements} for elements in (first, then) if elements]
     if runbook_url:
-        blocks.append({"type": "section", "text": _markdown(f"<{escaped(runbook_url)}|Runbook>")})
+        blocks.append({"type": "section", "text": _markdown(f"<{escaped(runbook_url)}|Runbook>"), "expand": True})
+    if alert.trust:
+        blocks.append({"type": "context", "elements": [_plain(SEPARATOR.join(alert.trust), LONGEST_ELEMENT)]})
+    blocks.append({"type": "divider"})
+    facts = [_section(_text(f"{label}: ", bold=True), _text(value)) for label, value in alert.facts]
+    if facts:
+        blocks.append({"type": "rich_text", "elements": facts})
     if alert.detections:
         titles = "; ".join(f"{detection_title(detection)} ({detection})" for detection in alert.detections)
         blocks.append({"type": "context", "elements": [_plain(f"Detected: {titles}", LONGEST_ELEMENT)]})
     blocks.append({"type": "context", "elements": [_plain("\n".join(alert.marks), LONGEST_ELEMENT)]})
     return {
-        "text": escaped(f"{sign} {alert.severity.upper()}: {alert.headline}")[:LONGEST_TEXT],
+        "text": escaped(f"{sign}: {alert.headline}")[:LONGEST_TEXT],
         "blocks": blocks,
         "unfurl_links": False,
         "unfurl_media": False,
@@ -95,8 +99,12 @@ def _plain(text: str, longest: int) -> dict[str, Any]:
     return {"type": "plain_text", "text": shortened or "not stated", "emoji": False}
 
 
+def _section(*elements: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "rich_text_section", "elements": list(elements)}
+
+
 def _text(text: str, *, bold: bool = False) -> dict[str, Any]:
-    element: dict[str, Any] = {"type": "text", "text": text[:LONGEST_ELEMENT]}
+    element: dict[str, Any] = {"type": "text", "text": text[:LONGEST_ELEMENT] or "not stated"}
     return element | {"style": {"bold": True}} if bold else element
 
 

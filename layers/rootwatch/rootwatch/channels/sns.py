@@ -4,13 +4,12 @@ Limits: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 """
 
 import json
-import textwrap
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rootwatch.alert import DO_NOT, Alert, clock, detection_title, unlinked
+from rootwatch.alert import DO_NOT, SEPARATOR, Alert, detection_title, unlinked
 from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError
 
 if TYPE_CHECKING:
@@ -19,7 +18,9 @@ if TYPE_CHECKING:
 
 LONGEST_SUBJECT: Final = 99
 LONGEST_SMS: Final = 139
-_WIDTH: Final = 72
+DETAILS: Final = "---- Details ----"
+LONGEST_LINE: Final = 900
+"""Bytes of a mail's line; https://www.rfc-editor.org/rfc/rfc5322#section-2.1.1 has 998."""
 _REFUSED: Final = frozenset({"InvalidParameter", "InvalidParameterValue", "ValidationError", "ValidationException"})
 
 
@@ -72,9 +73,15 @@ def alert_document(alert: Alert) -> dict[str, object]:
         "chain": alert.chain,
         "kind": alert.kind,
         "sequence": alert.sequence,
+        "expected": alert.expected,
         "reason": alert.reason,
+        "access": alert.access,
+        "news": alert.news,
+        "so_far": alert.so_far,
+        "contacts": alert.contacts,
         "facts": [{"label": label, "value": value} for label, value in alert.facts],
         "next_steps": list(alert.next_steps),
+        "trust": list(alert.trust),
         "marks": list(alert.marks),
     }
 
@@ -86,38 +93,34 @@ def subject(alert: Alert) -> str:
 
 
 def email_text(alert: Alert, runbook_url: str = "") -> str:
-    """Return the mail's text: what a person must know first comes first, 72 columns wide."""
-    label_width = max((len(label) for label, _ in alert.facts), default=0) + 2
-    lines = [*_wrapped(f"{alert.severity.upper()}: {alert.headline}"), "", *_wrapped(alert.reason), ""]
-    for label, value in alert.facts:
-        lines += _wrapped(value, first=f"{label}:".ljust(label_width), rest=" " * label_width)
-    if alert.next_steps:
-        lines += ["", "What to do now"]
-        for number, step in enumerate(alert.next_steps, start=1):
-            lines += _wrapped(step, first=f" {number}. ", rest="    ")
-        lines += ["", *_wrapped(DO_NOT)]
+    """Return the mail's text: the first screen of a phone, a line of dashes, the details.
+
+    A line of it is a paragraph, which the reader's own program wraps: lines broken for a wide screen are broken again,
+    in the wrong places, on a phone.
+    """
+    lines = [f"{alert.severity.upper()}: {alert.headline}", ""]
+    lines += [f"{label}: {text}" if label else text for label, text in alert.briefing]
+    lines.append("")
+    lines += [f"{number}. {step}" for number, step in enumerate(alert.next_steps, start=1)]
+    lines.append(DO_NOT)
     if runbook_url:
-        lines += ["", f"Runbook: {runbook_url}"]
-    if alert.detections:
-        lines += ["", "Detected"]
-        for detection in alert.detections:
-            lines += _wrapped(f"{detection_title(detection)} ({detection})", first=" - ", rest="   ")
-    lines += ["", "Marks"]
-    for mark in alert.marks:
-        lines += _wrapped(mark, first=" - ", rest="   ")
-    lines.append(f" - alert {alert.alert_id}, {clock(alert.time)}")
-    return "\n".join(lines) + "\n"
+        lines.append(f"Runbook: {runbook_url}")
+    if alert.trust:
+        lines += ["", SEPARATOR.join(alert.trust)]
+    lines += ["", DETAILS]
+    lines += [f"{label}: {value}" for label, value in alert.facts]
+    lines += [f"Detected: {detection_title(detection)} ({detection})" for detection in alert.detections]
+    lines += [f"Mark: {mark}" for mark in alert.marks]
+    return "\n".join(map(_line, lines)) + "\n"
 
 
-def _wrapped(text: str, *, first: str = "", rest: str = "") -> list[str]:
-    lines = textwrap.wrap(
-        text, _WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=True, break_on_hyphens=False
-    )
-    return lines or [first.rstrip()]
+def _line(text: str) -> str:
+    encoded = text.encode("utf-8", "replace")
+    return f"{encoded[: LONGEST_LINE - 3].decode('utf-8', 'ignore')}…" if len(encoded) > LONGEST_LINE else text
 
 
 def _ascii(text: str) -> str:
-    plain = text.replace(" · ", ", ").replace("…", "...")
+    plain = text.replace(SEPARATOR, ", ").replace("…", "...")
     decomposed = unicodedata.normalize("NFKD", plain)
     ascii_only = "".join(character if " " <= character <= "~" else "?" for character in decomposed)
     return unlinked(ascii_only)  # again, for what became a dot, a colon or a letter only now
