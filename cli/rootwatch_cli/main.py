@@ -30,6 +30,10 @@ StackName = Annotated[
 ]
 RunbookUrl = Annotated[str, typer.Option("--runbook-url", help="The address that alerts link to; none by default.")]
 
+Custodians = Annotated[
+    str, typer.Option("--custodians", help="Whom alerts say to call, as the parameter Custodians has it.")
+]
+
 
 class Channel(StrEnum):
     """The channels that an alert can be rendered for."""
@@ -65,6 +69,7 @@ def replay(  # noqa: PLR0913 - the command's options
         int, typer.Option("--idle-minutes", min=5, max=1440, help="Minutes without activity after which one ends.")
     ] = 60,
     runbook_url: RunbookUrl = "",
+    custodians: Custodians = "",
 ) -> None:
     """Take the records through the whole pipeline by their own clock, and print each alert. Offline."""
     from rootwatch_cli.replay import run_replay  # noqa: PLC0415 - each command loads only what it needs
@@ -77,6 +82,7 @@ def replay(  # noqa: PLR0913 - the command's options
             stack_name=stack_name,
             idle_minutes=idle_minutes,
             runbook_url=runbook_url,
+            custodians=custodians,
         )
     )
 

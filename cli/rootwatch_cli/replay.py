@@ -33,7 +33,14 @@ _ALERT_FIELDS = (
 
 
 def run_replay(  # noqa: PLR0913 - the command's options
-    files: Sequence[str], *, as_json: bool, render: str | None, stack_name: str, idle_minutes: int, runbook_url: str
+    files: Sequence[str],
+    *,
+    as_json: bool,
+    render: str | None,
+    stack_name: str,
+    idle_minutes: int,
+    runbook_url: str,
+    custodians: str,
 ) -> int:
     """Print each alert that the records cause; return 1 if anything could not be read, else 0."""
     errors = Console(stderr=True, soft_wrap=True)
@@ -57,6 +64,7 @@ def run_replay(  # noqa: PLR0913 - the command's options
         idle=timedelta(minutes=idle_minutes),
         now=clock,
         pause=lambda _attempt: None,
+        custodians=custodians,
     )
     show = _printer(as_json=as_json, render=render, runbook_url=runbook_url)
     for alert in replay_records(records, recorder, clock, summary):

@@ -86,6 +86,7 @@ def test_log_group_with_retention(stack: Stack, function: str) -> None:
                 "DEPLOYMENT_ROLE_ARN",
                 "INCIDENT_IDLE_MINUTES",
                 "REPLAY_SOURCE",
+                "CUSTODIANS",
             },
         ),
         (

@@ -29,6 +29,7 @@ PARAMETERS = {
     "DeploymentRoleArn": "",
     "SlackOrigin": "https://hooks.slack.com",
     "RunbookUrl": "",
+    "Custodians": "",
     "LogRetentionDays": 400,
     "LogLevel": "INFO",
 }

@@ -23,7 +23,10 @@ def test_detect() -> None:
     settings = DetectSettings.from_environment(DETECT | {"TABLE_NAME": " audit "})
     assert settings == DetectSettings("audit", "https://sqs/dead", "rootwatch", "", "", 60, "")
     values = DETECT | {"KEY_ID": "k", "DEPLOYMENT_ROLE_ARN": "r", "INCIDENT_IDLE_MINUTES": "5", "REPLAY_SOURCE": "s"}
-    expected = DetectSettings("audit", "https://sqs/dead", "rootwatch", "k", "r", 5, "s")
+    values |= {"CUSTODIANS": " Dana, +1 555 0100 "}
+    expected = DetectSettings(
+        "audit", "https://sqs/dead", "rootwatch", "k", "r", 5, "s", custodians="Dana, +1 555 0100"
+    )
     assert DetectSettings.from_environment(values) == expected
 
 

@@ -92,6 +92,7 @@ class Recorder:
     """What records need to be recorded: the store, our own names, the clock and the patience.
 
     `pause` waits before try number n (from 1) after a conflict, with jitter; tests pass one that does not wait.
+    `custodians` is whom alerts say to call.
     """
 
     store: AuditStore
@@ -100,6 +101,7 @@ class Recorder:
     now: Callable[[], datetime]
     pause: Callable[[int], None]
     channels: Sequence[str] = CHANNELS
+    custodians: str = ""
 
 
 # --- functions/detect ----------------------------------------------------------------------------------------------
@@ -256,7 +258,7 @@ def _record_once(
     work.let_time_pass()
     if not work.events and not work.due:
         return fates, []
-    alerts = [compose(due) for due in work.due]
+    alerts = [compose(due, recorder.custodians) for due in work.due]
     recorder.store.write_account(work.changes(alerts), now, recorder.channels)
     return fates, alerts
 
@@ -346,7 +348,7 @@ def run_timers(account_id: str, recorder: Recorder) -> list[Alert]:
         work.let_time_pass()
         if not work.due:
             return []
-        alerts = [compose(due) for due in work.due]
+        alerts = [compose(due, recorder.custodians) for due in work.due]
         try:
             recorder.store.write_account(work.changes(alerts), now, recorder.channels)
         except StoreConflictError:

@@ -45,6 +45,7 @@ class DetectSettings:
     deployment_role_arn: str
     idle_minutes: int
     replay_source: str
+    custodians: str = ""
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> "DetectSettings":
@@ -62,6 +63,7 @@ class DetectSettings:
             deployment_role_arn=values.get("DEPLOYMENT_ROLE_ARN", "").strip(),
             idle_minutes=_whole_number(values, "INCIDENT_IDLE_MINUTES", default=60, least=5, most=1440),
             replay_source=values.get("REPLAY_SOURCE", "").strip(),
+            custodians=values.get("CUSTODIANS", "").strip(),
         )
 
 

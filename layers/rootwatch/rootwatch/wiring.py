@@ -87,6 +87,7 @@ def intake() -> Intake:
         idle=timedelta(minutes=settings.idle_minutes),
         now=_now,
         pause=_jitter,
+        custodians=settings.custodians,
     )
     leave = _dead_letters(settings.dead_letter_queue_url)
 
