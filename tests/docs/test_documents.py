@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 import subprocess
 import sys
 import textwrap
@@ -52,6 +53,19 @@ def test_the_alert_at_the_top_is_what_the_specimens_cause() -> None:
     wrapped = [textwrap.fill(line, 76, break_long_words=False, break_on_hyphens=False) for line in mail.split("\n")]
 
     assert "```text\n{}\n```".format("\n".join(wrapped)) in README
+
+
+@pytest.mark.parametrize("name", ["slack", "mail"])
+def test_the_pictures_are_small_and_of_no_machine(name: str) -> None:
+    """Both pictures are PNG of a phone's size, quick to load, and hold nothing but the picture itself."""
+    path = ROOT / "docs" / "pictures" / f"{name}.png"
+    picture = path.read_bytes()
+
+    assert f"(docs/pictures/{path.name})" in README
+    assert picture.startswith(b"\x89PNG")
+    assert struct.unpack(">II", picture[16:24]) == (390, 844)
+    assert len(picture) < 120_000
+    assert not re.search(rb"tEXt|iTXt|zTXt|eXIf", picture)
 
 
 def test_the_detections_named_are_those_of_the_catalogue() -> None:
