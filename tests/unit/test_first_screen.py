@@ -78,7 +78,7 @@ def lines(text: str, columns: int) -> int:
 
 
 def parts_of(alert: Alert) -> list[str]:
-    """What the first screen says, in the order in which it is needed; not whether it was expected where nobody could."""
+    """What the first screen says, in the order in which it is needed; nothing stands for what could not be expected."""
     numbered = [f"{number}. {step}" for number, step in enumerate(alert.next_steps, start=1)]
     briefing = [alert.reason, alert.access, alert.news, alert.so_far, alert.contacts]
     expected = [alert.expected] if alert.expected else []
