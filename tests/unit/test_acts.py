@@ -1,7 +1,6 @@
 """What root does with the account: severity by act and by whom, near misses, and documents written to do harm."""
 
 import json
-import time
 from typing import Any, Final
 
 import pytest
@@ -591,7 +590,7 @@ def test_the_tasks_are_those_of_assume_root() -> None:
         assert (found["assumed"] is C) is (task == "IAMCreateRootUserPassword")
 
 
-# --- never raises, linear time ----------------------------------------------------------------------------------------
+# --- never raises; that it takes linear time is tests/unit/test_linear_time.py's -------------------------------------
 
 FIELDS: Final = (
     "policyDocument", "assumeRolePolicyDocument", "policyArn", "policy", "bucketPolicy", "resourcePolicy", "attributes",
@@ -642,52 +641,3 @@ def test_documents_that_nest_deeply_never_raise(depth: int) -> None:
         assert act(
             "s3", "PutBucketAcl", f'{{"AccessControlPolicy": {{"Owner": {{"ID": {text}}}}}, "bucketPolicy": {text}}}'
         )
-
-
-BYTES: Final = 100_000
-
-
-def statements(body: str) -> str:
-    """A document of 100 KB made of one statement over and over."""
-    return '{"Statement":[' + ",".join([body] * (BYTES // len(body))) + "]}"
-
-
-LARGE: Final = [
-    "{" * BYTES,
-    "[" * BYTES,
-    "%7B" * (BYTES // 3),
-    " " * BYTES,
-    "9" * BYTES,
-    '{"Statement":' + "9" * BYTES + "}",
-    policy(Action="*" * BYTES, Resource="*" * BYTES, Principal="*" * BYTES),
-    policy(Action="*a" * (BYTES // 2), Resource="?" * BYTES, Principal={"AWS": "1" * BYTES}),
-    policy(Action=[f"*{n}*?" for n in range(BYTES // 9)], Resource=[f"arn:*{n}" for n in range(BYTES // 11)]),
-    policy(Action="x", Resource="*", Principal="*", Condition={"StringLike": {"aws:PrincipalArn": ["*1" * 50] * 900}}),
-    statements('{"Effect":"Allow","Action":"iam:*x","Resource":"*:x","Principal":{"AWS":"111122223333"}}'),
-    statements(
-        '{"Effect":"Allow","NotAction":"a","NotResource":"*","NotPrincipal":"x","Condition":{"StringEquals":{}}}'
-    ),
-]
-
-
-@pytest.mark.parametrize("document", LARGE, ids=lambda document: document[:30])
-def test_documents_of_100_kilobytes_take_a_moment(document: str) -> None:
-    """Time grows with the size of a document and no faster, whatever its author meant it to do."""
-    request = dict.fromkeys(
-        ("policyDocument", "assumeRolePolicyDocument", "policy", "principal", "x-amz-acl"), document
-    )
-    names = ("PutUserPolicy", "CreateRole", "PutKeyPolicy", "PutBucketPolicy", "AddPermission", "PutBucketAcl")
-    records = [act_record("", name, request) for name in names]
-    begun = time.perf_counter()
-    for record in records:
-        detect(record, OWN)
-    assert time.perf_counter() - begun < 3.0
-
-
-def test_the_whole_catalogue_takes_little_time() -> None:
-    """One typical record is judged in well under a millisecond, even on a slow and busy machine."""
-    record = act_record("iam", "CreateUser", {"userName": "alice"})
-    begun = time.perf_counter()
-    for _ in range(200):
-        detect(record, OWN)
-    assert (time.perf_counter() - begun) / 200 < 0.001

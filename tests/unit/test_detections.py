@@ -1,7 +1,6 @@
 """The catalogue: each row of the design's table fires, does not fire on its near miss, and is as severe as it says."""
 
 import re
-import time
 from typing import Any
 
 import pytest
@@ -428,7 +427,7 @@ def test_somebody_else_s_plain_acts_have_none() -> None:
         assert found(make_record(specimen, userIdentity=SOMEBODY)) == {}
 
 
-# --- never raises, linear time ----------------------------------------------------------------------------------------
+# --- never raises; that it takes linear time is tests/unit/test_linear_time.py's -------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -440,24 +439,3 @@ def test_detect_never_raises(field: str, value: object) -> None:
     for stem in specimen_stems():
         for position in range(len(load_specimen(stem))):
             detect(read_envelope(build_envelope(stem, position=position, **Changes({field: value}))), OWN)
-
-
-@pytest.mark.parametrize(
-    "unit", ["a", "rootwatch", "rootwatch-", ":rootwatch", "/", "a/", ":", "arn:aws:", "-", "\ud800"]
-)
-def test_detect_takes_linear_time(unit: str) -> None:
-    """Names of 100 KB, in every field that is compared, are judged in a moment."""
-    text = unit * (100_000 // len(unit))
-    fields = ("name", "rule", "tableName", "keyId", "targetKeyId", "userName", "serialNumber", "taskPolicyArn")
-    record = make_record(
-        "assumed",
-        eventName=text,
-        requestParameters={**dict.fromkeys(fields, text), "alarmNames": [text] * 4},
-        responseElements={"functionArn": text},
-        resources=[{"ARN": text}],
-    )
-    begun = time.perf_counter()
-    for name in ("AssumeRoot", "StopLogging", "CreateAccessKey"):
-        detect(make_record("write", eventName=name, requestParameters=record.request), OWN)
-    detect(record, OWN)
-    assert time.perf_counter() - begun < 1.0

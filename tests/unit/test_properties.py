@@ -2,7 +2,6 @@
 
 import json
 import unicodedata
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +19,16 @@ from rootwatch.detections.catalogue import CATALOGUE
 from rootwatch.incident import LARGEST_SET, AccountState, fold, next_chain, next_tick, tick
 from rootwatch.pipeline import Fate, detect_messages
 from rootwatch.record import canonical_json, read_document, read_envelope
-from tests.builders import all_specimens, build_envelope, load_specimen
+from tests.builders import build_envelope
+from tests.builders.hostile import (
+    ENVELOPES,
+    HOSTILE_TEXTS,
+    PLACES,
+    REMOVED,
+    SPECIMENS,
+    VALUES,
+    changed,
+)
 from tests.unit.workbench import (
     ACCOUNT,
     IDLE,
@@ -35,73 +43,6 @@ from tests.unit.workbench import (
     make_observation,
     make_recorder,
 )
-
-HOSTILE_TEXTS = (
-    "", " ", "\n\r\t\x00\x1b[31m", "\u202e\u2066moc.live\u2069", "\u200b\u200d\ufeff", "\ud800", "a\udfffb",
-    "https://evil.example.com/?a=b", "<!channel> <https://evil.example.com|here> &amp; *bold* `code`", "\u00d7" * 300,
-    "🔴" * 2_000, "x" * 100_000, "é\ud800" * 50_000, "{" * 5_000, '{"password": "hunter2"}', "../../etc/passwd",
-    "%s %n {0} ${x}", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-11-03T08:15:42",
-    "2026-11-03T08:15:42+14:00", "2026-11-03", "1969-07-20T20:17:40Z", "fe80::1%eth0", "2001:db8::1%\u202eevil://",
-    "10.0.0.1, 203.0.113.9", "aws-cli/\u202ehttps://x", "Root", "AKIA" * 40, "signin.amazonaws.com",
-    "AWS Internal \u202e\x07", "arn:aws:iam::111122223333:root", "Failure", "Yes", "no", "true", "ConsoleLogin",
-    "AssumeRoot", "#" * 70, "www.evil.example.com", "https\uff1a//evil.example.com", "\ufe13\uff0f\uff0f",
-)  # fmt: skip
-"""Texts that break programs which do not expect them."""
-
-SCALARS = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.sampled_from([10**15, -(10**18), 10**4_000, 111122223333]),
-    st.floats(),
-    st.text(max_size=40),
-    st.text(st.characters(categories=["Cs", "Cf", "Cc", "Co", "Cn", "Mn", "Zl", "Zp"]), max_size=10),
-    st.sampled_from(HOSTILE_TEXTS),
-)
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=10), inner, max_size=3)),
-    max_leaves=6,
-)
-
-SPECIMENS = [(name, place) for name in all_specimens() for place in range(len(load_specimen(name)))]
-REMOVED = "removed by the test"
-
-
-def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every path to a key, at any depth."""
-    if isinstance(value, dict):
-        for name, entry in value.items():
-            yield (*path, name)
-            yield from _places(entry, (*path, name))
-    elif isinstance(value, list):
-        for place, entry in enumerate(value):
-            yield from _places(entry, (*path, place))
-
-
-PLACES = {(name, place): list(_places(build_envelope(name, position=place)["detail"])) for name, place in SPECIMENS}
-
-
-def _changed(specimen: tuple[str, int], changes: list[tuple[int, Any]]) -> dict[str, Any]:
-    """The envelope of a specimen with some keys of its record removed or replaced."""
-    envelope = build_envelope(specimen[0], position=specimen[1])
-    places = PLACES[specimen]
-    for number, value in changes:
-        *way, last = places[number % len(places)]
-        holder: Any = envelope["detail"]
-        for step in way:
-            holder = holder.get(step) if isinstance(holder, dict) else None
-        if not isinstance(holder, dict):
-            continue  # an earlier change took the place away
-        if value is REMOVED:
-            holder.pop(last, None)
-        else:
-            holder[last] = value
-    return envelope
-
-
-CHANGES = st.lists(st.tuples(st.integers(0, 200), st.one_of(st.just(REMOVED), VALUES)), min_size=1, max_size=3)
-ENVELOPES = st.builds(_changed, st.sampled_from(SPECIMENS), CHANGES)
 
 
 def _is_record(envelope: dict[str, Any]) -> bool:
@@ -153,7 +94,7 @@ def test_every_key_of_every_specimen_removed_or_nulled_or_of_another_type() -> N
             continue  # the same fields again; the random changes below take them too
         for number in range(len(PLACES[specimen])):
             for value in others:
-                envelope = _changed(specimen, [(number, value)])
+                envelope = changed(specimen, [(number, value)])
                 _check_observation(observe(read_envelope(envelope), OWN, sent_at=NOW))
 
 
