@@ -36,7 +36,7 @@ _LONGEST: Final = {"reason": 200, "ticket": 64, "approver": 80, "declared_by": 2
 _ACCOUNT: Final = re.compile(r"[0-9]{12}")
 _TICKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/#-]*")
 _TASK: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,63}")
-_IDENTITY: Final = re.compile(r"arn:[a-z-]{3,16}:(?:iam|sts)::[0-9]{12}:[a-z-]{1,32}/[!-~]+")
+_IDENTITY: Final = re.compile(r"arn:[a-z-]{3,16}:(?:iam|sts)::[0-9]{12}:[a-z-]{1,16}/[!-~]+")
 """A role, a session, a user. Root's own ARN ends in `:root`: nobody announces himself."""
 
 
