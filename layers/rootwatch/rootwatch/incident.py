@@ -769,7 +769,8 @@ def _incident_for(state: AccountState, observation: Observation, idle: timedelta
         for incident in (*state.incidents, *state.closed)
         if incident.story == story
         and incident.opened_at - idle <= time <= incident.last_at + idle
-        and time < incident.opened_at + LONGEST_INCIDENT
+        # Records that come backwards must not make it longer either.
+        and max(time, incident.last_at) - min(time, incident.opened_at) < LONGEST_INCIDENT
     ]
     if not fitting and _opens(observation):
         kind = story.partition(":")[0]
