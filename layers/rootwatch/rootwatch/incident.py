@@ -1113,8 +1113,20 @@ def _with_all(known: tuple[str, ...], keys: list[str]) -> tuple[str, ...]:
     return known
 
 
+MOST_TIMES: Final = 50
+"""Sign-ins, and failures, whose times an incident remembers."""
+
+
 def _moments(known: tuple[datetime, ...], observation: Observation) -> tuple[datetime, ...]:
-    return (*known, observation.time)[-50:]
+    """Return the moments with one more; of too many the one with the closest neighbours goes.
+
+    A flood must not push out the failure before it, after which the one success was.
+    """
+    moments = sorted((*known, observation.time))
+    if len(moments) > MOST_TIMES:
+        spans = [later - earlier for earlier, later in zip(moments, moments[2:], strict=False)]
+        del moments[spans.index(min(spans)) + 1]
+    return tuple(moments)
 
 
 def _lineages_after(state: AccountState, observation: Observation) -> tuple[str, ...]:
