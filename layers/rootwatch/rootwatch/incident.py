@@ -907,7 +907,8 @@ def _why(  # noqa: C901 - one line per reason
     checks: list[tuple[Why, tuple[str, ...], str | None]] = []
     if _is_root_use(observation):
         checks.append((Why.NEW_SOURCE, incident.sources, _source_key(observation)))
-        checks.append((Why.NEW_CREDENTIAL, (*incident.lineages, *known_lineages), _lineage_key(incident, observation)))
+        lineage = _lineage_key(incident, observation)
+        checks.append((Why.NEW_CREDENTIAL, incident.lineages, None if lineage in known_lineages else lineage))
         # The first client of all is no news beside the sign-in or address that it came with.
         checks.append((Why.NEW_CLIENT, incident.clients, _client_key(observation) if incident.clients else None))
     else:
@@ -915,7 +916,7 @@ def _why(  # noqa: C901 - one line per reason
     for reason, known, key in checks:
         if key is None or key in known or reason in why:
             continue
-        if len(known) >= LARGEST_SET + MOST_LINEAGES * (reason is Why.NEW_CREDENTIAL):
+        if len(known) >= LARGEST_SET:
             overflows = True
         else:
             why.append(reason)
