@@ -647,7 +647,8 @@ PAGES_WITHIN: Final = timedelta(hours=24)
 def _elsewhere(state: AccountState, observation: Observation) -> tuple[str, ...]:
     key = FAILED_SIGN_INS if _is_failed_sign_in(observation) else observation.source.key
     seen = state.addresses.get(key)
-    return seen.within(SPRAY_WITHIN, observation.time, state.account_id) if seen else ()
+    # What is remembered may be so much older than the latest of them.
+    return seen.within(SPRAY_WITHIN + SEEN_AGAIN_AFTER, observation.time, state.account_id) if seen else ()
 
 
 # --- an item of ours is damaged -------------------------------------------------------------------------------------
