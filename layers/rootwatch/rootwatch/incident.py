@@ -5,6 +5,7 @@ state and input give the same outcome, so a batch that lost a race is simply fol
 """
 
 import hashlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -816,7 +817,9 @@ def _with_history(observation: Observation, state: AccountState, incident: Incid
     """Return the observation with the findings that need the account's history, or that of other accounts."""
     time, span = observation.time, FAILURES_COUNT_FOR
     remembered = (state.failures, state.sign_ins) if observation.admitted else ((), ())
-    all_failures = {*(incident.failures if incident else ()), *remembered[0]}
+    known_failures = incident.failures if incident else ()
+    # Of the same second there may be several in the incident; what the account remembers names each second once.
+    all_failures = (*known_failures, *(moment for moment in remembered[0] if moment not in known_failures))
     all_sign_ins = {*(incident.sign_ins if incident else ()), *remembered[1]}
     failures = sum(1 for moment in all_failures if time - span <= moment <= time)
     # CloudTrail promises no order: the success may have been folded before the failure that it followed.
@@ -825,7 +828,7 @@ def _with_history(observation: Observation, state: AccountState, incident: Incid
     is_failed, is_successful = _is_failed_sign_in(observation), _is_successful_sign_in(observation)
     if (is_successful and failures) or (is_failed and successes):
         findings.append(Finding(sign_in.LOGIN_AFTER_FAILURES, Severity.CRITICAL))
-    if is_failed and failures + 1 >= FAILURES_BECOME_HIGH:
+    if is_failed and _most_within(span, all_failures, time) + 1 >= FAILURES_BECOME_HIGH:
         findings = [
             Finding(finding.detection, Severity.HIGH) if finding.detection is sign_in.CONSOLE_LOGIN_FAILED else finding
             for finding in findings
@@ -834,6 +837,13 @@ def _with_history(observation: Observation, state: AccountState, incident: Incid
         findings.append(Finding(sign_in.LOGIN_SPRAY, Severity.HIGH))
     findings.sort(key=lambda finding: _ORDER[finding.detection.id])
     return replace(observation, findings=tuple(findings))
+
+
+def _most_within(span: timedelta, moments: tuple[datetime, ...], time: datetime) -> int:
+    """Return how many of the moments, at the most, lie within one span together with `time`, in whatever order."""
+    near = sorted(moment for moment in moments if abs(moment - time) <= span)
+    starts = [moment for moment in (*near, time) if moment <= time]
+    return max(bisect_right(near, start + span) - bisect_left(near, start) for start in starts)
 
 
 def _within_task(observation: Observation, state: AccountState) -> list[Finding]:
