@@ -3,6 +3,7 @@
 | item | pk | sk |
 |---|---|---|
 | event | `EVENTS#<account>#<yyyy-mm>` | `<eventTime>#<eventID>#<first 12 of SHA-256>` |
+| event that did not come from CloudTrail | as above | as above, and `#not-from-cloudtrail` |
 | head | `ACCOUNT#<id>` | `HEAD` |
 | source | `ACCOUNT#<id>` | `SOURCE#<address>` |
 | damaged item, as it was found | `ACCOUNT#<id>` | `DAMAGED#<digest>` |
@@ -89,13 +90,17 @@ def event_month(observation: Observation) -> str:
 
 
 def event_key(observation: Observation) -> Key:
-    """Return where a record is stored: the same record always has the same key."""
+    """Return where a record is stored: the same record always has the same key.
+
+    A copy that did not come from CloudTrail has another, so that it cannot take the place of the real one.
+    """
     record = observation.record
     stated = record.event_time
     time = moment_text(stated) if stated else "undated"
+    origin = "" if observation.admitted else "#not-from-cloudtrail"
     return Key(
         event_partition(record.account_id, event_month(observation)),
-        f"{event_prefix(observation, time)}{record.sha256[:12]}",
+        f"{event_prefix(observation, time)}{record.sha256[:12]}{origin}",
     )
 
 
