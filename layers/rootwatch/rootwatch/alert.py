@@ -179,7 +179,7 @@ def compose(due: DueAlert, custodians: str = "") -> Alert:
         facts=_facts(due, observation) if observation else (*_facts_of_due(due), *_facts_of_incident(incident)),
         marks=_marks(due),
         detections=tuple(detection.id for detection in detections),
-        event_ids=(observation.record.event_id,) if observation and observation.record.event_id else (),
+        event_ids=_event_ids(due),
         counts={
             "records": incident.records,
             "since_last_alert": due.records_told,
@@ -201,6 +201,12 @@ def _expected(due: DueAlert) -> str:
     if announced == all_acts:
         return "Announced: all of it"
     return f"Announced in part: {announced} of {all_acts} acts" if announced else NOT_ANNOUNCED
+
+
+def _event_ids(due: DueAlert) -> tuple[str, ...]:
+    """Return the ids of the events that an alert is about: one, or all that were gathered."""
+    told = [due.observation.record.event_id] if due.observation else [act.event_id for act in due.gathered]
+    return tuple(event_id for event_id in told if event_id)
 
 
 def _kind(due: DueAlert) -> str:
@@ -839,6 +845,8 @@ def _facts(due: DueAlert, observation: Observation) -> tuple[tuple[str, str], ..
         facts.append(("On", shown(record.target)))
     if record.target_account_id:
         facts.append(("Target account", shown(record.target_account_id, 64)))
+    if observation.issued is not None:  # the incident is the caller's, the act was in a member account
+        facts.append(("In account", shown(record.account_id or "not stated", 64)))
     facts.append(("Outcome", _outcome_words(record)))
     facts.append(("When", _when(observation)))
     if _states_mfa(observation):
@@ -862,14 +870,15 @@ def _facts_of_due(due: DueAlert) -> tuple[tuple[str, str], ...]:
     if due.damage is not None:
         where = f"{shown(due.damage.pk, 64)} {shown(due.damage.sk, 64)}"
         return (("Damaged", f"{due.damage.what} {_damage_words(due.damage)}: {where}"),)
-    return tuple((f"{act.at:%H:%M:%S} UTC", _gathered_fact(act)) for act in due.gathered)
+    return tuple((f"{act.at:%H:%M:%S} UTC", _gathered_fact(act, due.incident)) for act in due.gathered)
 
 
-def _gathered_fact(act: GatheredAct) -> str:
+def _gathered_fact(act: GatheredAct, incident: Incident) -> str:
     what = shown(act.event_name or "an event without a name", 64)
     on = f" on {shown(act.target, 64)}" if act.target else ""
+    where = f" in account {shown(act.account_id, 64)}" if act.account_id != incident.account_id else ""
     source = f" from {shown(act.source, 48)}" if act.source else ""
-    return f"{act.severity}: {what}{on}{source}"
+    return f"{act.severity}: {what}{on}{where}{source}"
 
 
 def _facts_of_incident(incident: Incident) -> tuple[tuple[str, str], ...]:
