@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from rootwatch import pipeline
-from rootwatch.alert import Alert
+from rootwatch.alert import Alert, compose
 from rootwatch.detections.detection import Severity
 from rootwatch.incident import (
     FULL_SET_EVERY,
@@ -45,7 +45,6 @@ def simulation() -> Simulation:
 def due(monkeypatch: pytest.MonkeyPatch) -> list[DueAlert]:
     """Every alert before it is put into words: what it is made of."""
     made: list[DueAlert] = []
-    compose = pipeline.compose
 
     def listening(alert: DueAlert, *rest: Any, **named: Any) -> Alert:
         made.append(alert)

@@ -646,6 +646,8 @@ PAGES_WITHIN: Final = timedelta(hours=24)
 
 
 def _elsewhere(state: AccountState, observation: Observation) -> tuple[str, ...]:
+    if observation.issued is not None:
+        return ()  # one caller's sessions reach many accounts from one address: that is their story, and told as such
     key = FAILED_SIGN_INS if _is_failed_sign_in(observation) else observation.source.key
     seen = state.addresses.get(key)
     # What is remembered may be so much older than the latest of them.
