@@ -1,6 +1,7 @@
 """The command's entry point: every sub-command's arguments and help. What they do is in the modules beside this one."""
 
 import os
+import re
 import sys
 from enum import StrEnum
 from typing import Annotated, Final
@@ -10,7 +11,7 @@ from rich.console import Console
 
 app: Final = typer.Typer(
     name="rootwatch",
-    help="Watches the AWS root user. inspect, replay and specimen work offline, on files.",
+    help="Watches the AWS root user. inspect, replay and specimen work offline.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,6 +36,18 @@ Custodians = Annotated[
 ]
 
 
+Stack = Annotated[str, typer.Option("--stack", envvar="ROOTWATCH_STACK", help="The name of the deployed stack.")]
+Table = Annotated[
+    str | None, typer.Option("--table", help="The audit table's name, instead of asking the stack for it.")
+]
+Profile = Annotated[str | None, typer.Option("--profile", help="An AWS profile; none by default.")]
+Region = Annotated[str | None, typer.Option("--region", help="The stack's region; by default that of the profile.")]
+EndpointUrl = Annotated[
+    str | None, typer.Option("--endpoint-url", help="Where an emulator listens, such as http://127.0.0.1:4566.")
+]
+Account = Annotated[str | None, typer.Option("--account", help="Only this account, twelve digits.")]
+
+
 class Channel(StrEnum):
     """The channels that an alert can be rendered for."""
 
@@ -46,6 +59,13 @@ class Consumer(StrEnum):
     """The functions that a specimen can be wrapped for."""
 
     DETECT = "detect"
+
+
+def _month(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", text):
+        message = "Expected is a month such as 2026-11."
+        raise typer.BadParameter(message)
+    return text
 
 
 @app.command()
@@ -109,6 +129,150 @@ def demo() -> None:
     from rootwatch_cli.demo import run_demo  # noqa: PLC0415 - each command loads only what it needs
 
     raise typer.Exit(run_demo(Console()))
+
+
+# --- on a deployed stack -------------------------------------------------------------------------------------------
+
+
+@app.command()
+def incidents(  # noqa: PLR0913 - the command's options
+    *,
+    months: Annotated[
+        int, typer.Option("--months", min=1, max=120, help="Besides what is open, the incidents of so many months.")
+    ] = 2,
+    month: Annotated[
+        str | None, typer.Option("--month", callback=_month, help="Only the incidents of one month, such as 2026-11.")
+    ] = None,
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    table: Table = None,
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """List the incidents that are open and those that opened lately, the worst first."""
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.incidents import run_incidents  # noqa: PLC0415
+
+    where = Where(stack, table, profile, region, endpoint_url)
+    raise typer.Exit(run_incidents(where, months=months, month=month, as_json=json))
+
+
+@app.command()
+def show(  # noqa: PLR0913 - the command's options
+    incident: Annotated[
+        str, typer.Argument(metavar="INCIDENT", help="An incident's id or the beginning of it, or an alert's id.")
+    ],
+    *,
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    table: Table = None,
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Show one incident as it went: acts, alerts, deliveries and what people did, by time."""
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.show import run_show  # noqa: PLC0415
+
+    where = Where(stack, table, profile, region, endpoint_url)
+    raise typer.Exit(run_show(where, incident, as_json=json))
+
+
+@app.command()
+def verify(  # noqa: PLR0913 - the command's options
+    *,
+    account: Account = None,
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    table: Table = None,
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Compute every chain again from the stored records; the exit status is 1 if anything was changed."""
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.verify import run_verify  # noqa: PLC0415
+
+    where = Where(stack, table, profile, region, endpoint_url)
+    raise typer.Exit(run_verify(where, account, as_json=json))
+
+
+@app.command()
+def declare(  # noqa: PLR0913 - the command's options
+    *,
+    account: Annotated[str, typer.Option("--account", help="The account, twelve digits.")],
+    begins: Annotated[str, typer.Option("--from", help="When it begins: now, +30m, or 2026-11-03T10:00Z.")],
+    ends: Annotated[str, typer.Option("--to", help="When it ends: +2h after it began, or 2026-11-03T12:00Z.")],
+    reason: Annotated[str, typer.Option("--reason", help="What root is needed for, in a few words.")],
+    ticket: Annotated[str, typer.Option("--ticket", help="The ticket's number.")],
+    approver: Annotated[str, typer.Option("--approver", help="Who approved it.")],
+    from_address: Annotated[
+        list[str] | None,
+        typer.Option("--from-address", help="An address or network it will come from; again for more; any by default."),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task", help="What will be done: a detection (mfa_added) or event (EnableMFADevice); again for more."
+        ),
+    ] = None,
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    table: Table = None,
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Announce root use beforehand: what matches is told one step lower, what contradicts it higher; none is muted."""
+    from rootwatch_cli.declare import Declaration, run_declare  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415
+
+    declaration = Declaration(account, begins, ends, reason, ticket, approver, from_address or (), task or ())
+    raise typer.Exit(run_declare(Where(stack, table, profile, region, endpoint_url), declaration, as_json=json))
+
+
+declared: Final = typer.Typer(help="List the declared uses of root, or end one.", no_args_is_help=True)
+app.add_typer(declared, name="declared")
+
+
+@declared.command("list")
+def declared_list(  # noqa: PLR0913 - the command's options
+    *,
+    account: Account = None,
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    table: Table = None,
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """List what was declared within 31 days of now, and what became of it."""
+    from rootwatch_cli.declare import run_declared_list  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415
+
+    where = Where(stack, table, profile, region, endpoint_url)
+    raise typer.Exit(run_declared_list(where, account, as_json=json))
+
+
+@declared.command("end")
+def declared_end(  # noqa: PLR0913 - the command's options
+    declared_id: Annotated[str, typer.Argument(metavar="ID", help="A declaration's id, or the beginning of it.")],
+    *,
+    account: Account = None,
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    table: Table = None,
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """End a declared use now: from then on root use is not announced any more."""
+    from rootwatch_cli.declare import run_declared_end  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415
+
+    where = Where(stack, table, profile, region, endpoint_url)
+    raise typer.Exit(run_declared_end(where, declared_id, account, as_json=json))
 
 
 def main() -> None:
