@@ -1,5 +1,7 @@
 """`rootwatch declare`, `declared list` and `declared end`: root use that is announced beforehand."""
 
+import difflib
+import ipaddress
 import json
 import re
 import sys
@@ -15,13 +17,16 @@ from rich.text import Text
 from rootwatch.alert import clock, duration, visible
 from rootwatch.audit.items import moment_text
 from rootwatch.audit.store import AuditStore
-from rootwatch.context.declared_use import LONGEST_PERIOD, DeclaredUse, address_of, task_of
+from rootwatch.context.declared_use import LONGEST_PERIOD, DeclaredUse
+from rootwatch.context.source import Network
+from rootwatch.detections.catalogue import CATALOGUE
 from rootwatch.errors import DeclarationError, StoreConflictError
 from rootwatch_cli.deployed import DeployedStack, Where, on_stack
 
 _AHEAD: Final = LONGEST_PERIOD
 """A declaration that begins later than this would not be read for the list, and is forgotten by then anyway."""
 
+_EVENT: Final = re.compile(r"[A-Z][A-Za-z0-9]{1,63}")
 _SPAN: Final = re.compile(r"\+(?:(?P<days>[0-9]{1,2})d)?(?:(?P<hours>[0-9]{1,3})h)?(?:(?P<minutes>[0-9]{1,5})m)?")
 
 
@@ -60,6 +65,41 @@ def moment_of(text: str, base: datetime, now: datetime) -> datetime:
         moment = None
     zone = " It needs a time zone: Z for UTC." if moment is not None else ""
     message = f"{visible(text, 40)} is no moment. Expected is now, +2h, +90m or 2026-11-03T10:00Z.{zone}"
+    raise DeclarationError(message)
+
+
+def address_of(text: str) -> Network:
+    """Read an address or a network as a person types it: `203.0.113.7`, `203.0.113.0/24`, `2001:db8::/32`.
+
+    Raises:
+        DeclarationError: it is neither, or covers every address; no retry helps.
+
+    """
+    try:
+        network = ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError:
+        message = "An address is one such as 203.0.113.7, or a network such as 203.0.113.0/24."
+        raise DeclarationError(message) from None
+    if network.prefixlen == 0:
+        message = f"{network} is every address there is: leave it away."
+        raise DeclarationError(message)
+    return network
+
+
+def task_of(text: str) -> str:
+    """Read a task as a person types it: a detection's name, with or without `root.`, or the name of an event.
+
+    Raises:
+        DeclarationError: it is in lower case, as detections are, and there is none of this name; no retry helps.
+
+    """
+    task = text.strip().removeprefix("root.")
+    stems = [detection.stem for detection in CATALOGUE]
+    if task in stems or (_EVENT.fullmatch(task)):
+        return task
+    near = difflib.get_close_matches(task, stems, n=3)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    message = f"A task is a detection's name (mfa_added) or an event's (EnableMFADevice).{hint}"
     raise DeclarationError(message)
 
 

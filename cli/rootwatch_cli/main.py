@@ -150,7 +150,7 @@ def incidents(  # noqa: PLR0913 - the command's options
     region: Region = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    """List the incidents that are open and those that opened lately, the worst first."""
+    """List the incidents, open and recent, worst first."""
     from rootwatch_cli.deployed import Where  # noqa: PLC0415 - each command loads only what it needs
     from rootwatch_cli.incidents import run_incidents  # noqa: PLC0415
 
@@ -171,7 +171,10 @@ def show(  # noqa: PLR0913 - the command's options
     region: Region = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    """Show one incident as it went: acts, alerts, deliveries and what people did, by time."""
+    """Tell one incident by time.
+
+    Acts in words, alerts, deliveries, and the steps that people took.
+    """
     from rootwatch_cli.deployed import Where  # noqa: PLC0415 - each command loads only what it needs
     from rootwatch_cli.show import run_show  # noqa: PLC0415
 
@@ -190,7 +193,10 @@ def verify(  # noqa: PLR0913 - the command's options
     region: Region = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    """Compute every chain again from the stored records; the exit status is 1 if anything was changed."""
+    """Compute every chain again from what is stored.
+
+    The exit status is 1 if anything was changed since it was recorded.
+    """
     from rootwatch_cli.deployed import Where  # noqa: PLC0415 - each command loads only what it needs
     from rootwatch_cli.verify import run_verify  # noqa: PLC0415
 
@@ -224,7 +230,10 @@ def declare(  # noqa: PLR0913 - the command's options
     region: Region = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    """Announce root use beforehand: what matches is told one step lower, what contradicts it higher; none is muted."""
+    """Announce root use beforehand.
+
+    What matches is told one step less severe, what contradicts or overruns it one step more; nothing is muted.
+    """
     from rootwatch_cli.declare import Declaration, run_declare  # noqa: PLC0415 - each command loads only what it needs
     from rootwatch_cli.deployed import Where  # noqa: PLC0415
 
@@ -247,7 +256,7 @@ def declared_list(  # noqa: PLR0913 - the command's options
     region: Region = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    """List what was declared within 31 days of now, and what became of it."""
+    """List what was declared within 31 days of now."""
     from rootwatch_cli.declare import run_declared_list  # noqa: PLC0415 - each command loads only what it needs
     from rootwatch_cli.deployed import Where  # noqa: PLC0415
 
@@ -267,7 +276,10 @@ def declared_end(  # noqa: PLR0913 - the command's options
     region: Region = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    """End a declared use now: from then on root use is not announced any more."""
+    """End a declared use now.
+
+    What root does from then on overruns it.
+    """
     from rootwatch_cli.declare import run_declared_end  # noqa: PLC0415 - each command loads only what it needs
     from rootwatch_cli.deployed import Where  # noqa: PLC0415
 

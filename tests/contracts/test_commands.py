@@ -28,7 +28,7 @@ from rootwatch.errors import DamagedItemError, DeclarationError, DeliveryFailedE
 from rootwatch.incident import Incident
 from rootwatch.pipeline import Fate, detect_messages, run_timers
 from rootwatch_cli import deployed
-from rootwatch_cli.declare import moment_of
+from rootwatch_cli.declare import address_of, moment_of, task_of
 from rootwatch_cli.deployed import DeployedStack
 from rootwatch_cli.main import app
 from rootwatch_cli.verify import verify_account
@@ -479,6 +479,38 @@ def test_what_is_no_moment_is_refused(text: str) -> None:
     """Anything else is an error that says what is expected, a moment without a zone included."""
     with pytest.raises(DeclarationError, match=r"Expected is now, \+2h"):
         moment_of(text, NOW, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("203.0.113.7", "203.0.113.7/32"),
+        (" 203.0.113.0/24 ", "203.0.113.0/24"),
+        ("203.0.113.7/24", "203.0.113.0/24"),
+        ("2001:db8::/32", "2001:db8::/32"),
+    ],
+)
+def test_an_address_is_one_or_a_network(text: str, network: str) -> None:
+    """An address is read as people type it, of both versions."""
+    assert str(address_of(text)) == network
+
+
+@pytest.mark.parametrize("text", ["", "office", "203.0.113.0/33", "0.0.0.0/0", "::/0", "203.0.113.1-9"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    """What names no address, or all of them, is an error and never "any"."""
+    with pytest.raises(DeclarationError):
+        address_of(text)
+
+
+def test_a_task_is_a_detection_or_an_event() -> None:
+    """A detection's name goes with and without `root.`; a misspelt one is answered with those near it."""
+    assert task_of("root.mfa_added") == task_of(" mfa_added ") == "mfa_added"
+    assert task_of("EnableMFADevice") == "EnableMFADevice"
+    with pytest.raises(DeclarationError, match="Did you mean mfa_added"):
+        task_of("mfa_aded")
+    for text in ("", "a b", "Enable MFA", "é"):
+        with pytest.raises(DeclarationError):
+            task_of(text)
 
 
 def test_declare_stores_what_was_typed(command: Command, store: AuditStore) -> None:

@@ -16,10 +16,8 @@ from rootwatch.context.declared_use import (
     DeclaredUse,
     Expectation,
     ExpectationKind,
-    address_of,
     adjusted,
     expectation,
-    task_of,
 )
 from rootwatch.context.observation import Observation
 from rootwatch.detections import sign_in
@@ -129,38 +127,6 @@ def test_the_id_vouches_for_what_was_declared() -> None:
     assert len({one.id, *(declare(**each).id for each in changes)}) == len(changes) + 1
     assert declare().id == one.id == declare(ended_at=FROM, ended_by=ALICE).id
     assert declare(from_at=FROM.astimezone()).id == one.id
-
-
-@pytest.mark.parametrize(
-    ("text", "network"),
-    [
-        ("203.0.113.7", "203.0.113.7/32"),
-        (" 203.0.113.0/24 ", "203.0.113.0/24"),
-        ("203.0.113.7/24", "203.0.113.0/24"),
-        ("2001:db8::/32", "2001:db8::/32"),
-    ],
-)
-def test_an_address_is_one_or_a_network(text: str, network: str) -> None:
-    """An address is read as people type it, of both versions."""
-    assert str(address_of(text)) == network
-
-
-@pytest.mark.parametrize("text", ["", "office", "203.0.113.0/33", "0.0.0.0/0", "::/0", "203.0.113.1-9"])
-def test_what_is_no_address_is_refused(text: str) -> None:
-    """What names no address, or all of them, is an error and never "any"."""
-    with pytest.raises(DeclarationError):
-        address_of(text)
-
-
-def test_a_task_is_a_detection_or_an_event() -> None:
-    """A detection's name goes with and without `root.`; a misspelt one is answered with those near it."""
-    assert task_of("root.mfa_added") == task_of(" mfa_added ") == "mfa_added"
-    assert task_of("EnableMFADevice") == "EnableMFADevice"
-    with pytest.raises(DeclarationError, match="Did you mean mfa_added"):
-        task_of("mfa_aded")
-    for text in ("", "a b", "Enable MFA", "é"):
-        with pytest.raises(DeclarationError):
-            task_of(text)
 
 
 # --- how an act stands to it ------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ its end, is raised. It is typed by people and read back from a table that others
 whenever one is made, and `alert.announcement` cleans what is shown of it.
 """
 
-import difflib
 import hashlib
 import ipaddress
 import re
@@ -18,7 +17,6 @@ from typing import Final
 from rootwatch.context.observation import Observation
 from rootwatch.context.source import Network, SourceKind
 from rootwatch.detections import credentials, organization, sign_in
-from rootwatch.detections.catalogue import CATALOGUE
 from rootwatch.detections.detection import Severity
 from rootwatch.errors import DeclarationError
 from rootwatch.record import ActorKind, canonical_json
@@ -142,41 +140,6 @@ def _rules(declared: DeclaredUse) -> Iterator[tuple[object, str]]:
         all(_TASK.fullmatch(task) for task in declared.tasks),
         "A task is the name of a detection or of an event, such as mfa_added or EnableMFADevice.",
     )
-
-
-def address_of(text: str) -> Network:
-    """Read an address or a network as a person types it: `203.0.113.7`, `203.0.113.0/24`, `2001:db8::/32`.
-
-    Raises:
-        DeclarationError: it is neither, or covers every address; no retry helps.
-
-    """
-    try:
-        network = ipaddress.ip_network(text.strip(), strict=False)
-    except ValueError:
-        message = "An address is one such as 203.0.113.7, or a network such as 203.0.113.0/24."
-        raise DeclarationError(message) from None
-    if network.prefixlen == 0:
-        message = f"{network} is every address there is: leave it away."
-        raise DeclarationError(message)
-    return network
-
-
-def task_of(text: str) -> str:
-    """Read a task as a person types it: a detection's name, with or without `root.`, or the name of an event.
-
-    Raises:
-        DeclarationError: it is in lower case, as detections are, and there is none of this name; no retry helps.
-
-    """
-    task = text.strip().removeprefix("root.")
-    stems = [detection.stem for detection in CATALOGUE]
-    if task in stems or (_TASK.fullmatch(task) and task[0].isupper()):
-        return task
-    near = difflib.get_close_matches(task, stems, n=3)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    message = f"A task is a detection's name (mfa_added) or an event's (EnableMFADevice).{hint}"
-    raise DeclarationError(message)
 
 
 # --- is an act as it was announced? --------------------------------------------------------------------------------
