@@ -3,12 +3,13 @@
 import dataclasses
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from ipaddress import ip_network
 from typing import Any, Final
 
 from rootwatch.audit.items import declared_key
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Put
-from rootwatch.context.declared_use import DeclaredUse, ExpectationKind, address_of
+from rootwatch.context.declared_use import DeclaredUse, ExpectationKind
 from rootwatch.context.observation import Observation
 from rootwatch.detections.detection import Severity
 from rootwatch.incident import AccountState, DueAlert, tick
@@ -40,7 +41,7 @@ def declared(**changes: Any) -> DeclaredUse:
         "approver": "the head of security",
         "declared_by": f"arn:aws:iam::{ACCOUNT}:user/dana",
         "declared_at": NOW - timedelta(days=1),
-        "addresses": (address_of(HOME),),
+        "addresses": (ip_network(HOME),),
     }
     return DeclaredUse(**(stated | changes))
 
