@@ -1,8 +1,12 @@
-"""A receiver on the loopback address that answers incoming webhooks the way Slack does.
+"""A receiver on the loopback address that answers incoming webhooks, and a bot's chat.* calls, the way Slack does.
 
 It checks what Slack refuses in earnest (https://docs.slack.dev/reference/block-kit/blocks and
 https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks), keeps the messages it took with the time
-they came in, and can be told to misbehave: be too busy, fail, hang, refuse connections, know no such webhook.
+they came in, and can be told to misbehave: be too busy, fail, hang, refuse connections, refuse with an error code.
+
+Of the API it knows chat.postMessage, with threads, and chat.update
+(https://docs.slack.dev/reference/methods/chat.postMessage and .../chat.update). A reply to a message that is not there
+any more goes to the channel, without a word: so Slack does (https://github.com/slack-go/slack/issues/1571).
 """
 
 import json
@@ -24,10 +28,24 @@ LOOPBACK = "127.0.0.1"
 # The path of a webhook that Slack could have issued; no such workspace exists.
 WEBHOOK_PATH = "/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
 
+BOT_TOKEN = "xoxb-000000000000-000000000000-XXXXXXXXXXXXXXXXXXXXXXXX"  # noqa: S105 - no such app exists
+CHANNEL = "C0000000000"
+
 MAX_BODY_BYTES = 256 * 1024
 MAX_KEPT_MESSAGES = 10_000
 MAX_BLOCKS = 50
 _PATH = re.compile(r"/services/T[A-Z0-9]{2,20}/B[A-Z0-9]{2,20}/[A-Za-z0-9]{8,64}")
+_API_PATH = re.compile(r"/api/(?P<method>[a-zA-Z.]{1,64})")
+_WEBHOOK_STATUS = {
+    "action_prohibited": HTTPStatus.FORBIDDEN,
+    "channel_is_archived": HTTPStatus.GONE,
+    "channel_not_found": HTTPStatus.NOT_FOUND,
+    "invalid_token": HTTPStatus.FORBIDDEN,
+    "no_service": HTTPStatus.NOT_FOUND,
+    "posting_to_general_channel_denied": HTTPStatus.FORBIDDEN,
+    "team_disabled": HTTPStatus.FORBIDDEN,
+}
+"""The status of a webhook's error code; 400 for the others."""
 _SOCKET_SECONDS = 30.0
 _HANG_SECONDS = 120.0
 # Slack: 40,000 characters of `text`, after which it truncates; a message that long is a mistake here.
@@ -55,21 +73,28 @@ class Behaviour(StrEnum):
     SERVER_ERROR = "server_error"  # 500
     HANG = "hang"  # takes the request and does not answer
     REFUSE = "refuse"  # closes the connection without a byte
-    NO_SERVICE = "no_service"  # 404: the webhook was revoked
+    NO_SERVICE = "no_service"  # 404: the webhook was revoked; a bot's token likewise
+    ERROR = "error"  # refuses with the error code that `answer_with` names
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """One message that was accepted: when, on which path, and its payload."""
+    """One message that was accepted: when, on which path, and its payload as it was first sent.
+
+    What a bot posted has a `ts`, and in a thread the `ts` of its parent; `broadcast`: it is in the channel as well.
+    """
 
     received_at: datetime
     path: str
     payload: Mapping[str, Any]
+    ts: str = ""
+    thread_ts: str | None = None
+    broadcast: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One request that was answered with anything but 200, and what was wrong with it."""
+    """One request that was refused, and what was wrong with it. The API refuses with status 200, too."""
 
     received_at: datetime
     status: int
@@ -81,6 +106,8 @@ class _Order:
     behaviour: Behaviour = Behaviour.ACCEPT
     times: int | None = None  # None: until told otherwise
     retry_after_seconds: int = 1
+    code: str = "invalid_blocks"
+    only: str = ""
 
 
 @dataclass(slots=True)
@@ -90,7 +117,10 @@ class _State:
     order: _Order = field(default_factory=_Order)
     messages: deque[ReceivedMessage] = field(default_factory=lambda: deque(maxlen=MAX_KEPT_MESSAGES))
     refusals: deque[Refusal] = field(default_factory=lambda: deque(maxlen=MAX_KEPT_MESSAGES))
+    edits: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    """What stands in each of a bot's messages now, and stood there before, by `ts`."""
     requests: int = 0
+    count: int = 0
 
 
 class SlackReceiver:
@@ -130,10 +160,39 @@ class SlackReceiver:
         return self.origin + WEBHOOK_PATH
 
     @property
+    def bot_secret(self) -> dict[str, str]:
+        """What to put into the Slack secret for threads in place of the webhook's address."""
+        return {"bot_token": BOT_TOKEN, "channel": CHANNEL}
+
+    @property
     def messages(self) -> tuple[ReceivedMessage, ...]:
         """The messages accepted so far, in the order in which they came."""
         with self._state.lock:
             return tuple(self._state.messages)
+
+    @property
+    def alerts(self) -> tuple[ReceivedMessage, ...]:
+        """The messages of webhooks and those in threads: all but what a thread begins with."""
+        return tuple(message for message in self.messages if message.thread_ts or not message.ts)
+
+    @property
+    def parents(self) -> tuple[ReceivedMessage, ...]:
+        """The messages that a bot posted outside of any thread."""
+        return tuple(message for message in self.messages if message.ts and not message.thread_ts)
+
+    def replies(self, parent: str) -> tuple[ReceivedMessage, ...]:
+        """The messages in the thread of a message."""
+        return tuple(message for message in self.messages if message.thread_ts == parent)
+
+    def current(self, ts: str) -> Mapping[str, Any]:
+        """What stands in a bot's message now."""
+        with self._state.lock:
+            return self._state.edits[ts][-1]
+
+    def delete(self, ts: str) -> None:
+        """Delete a message of a bot, as a person in the channel could; what was received stays in `messages`."""
+        with self._state.lock:
+            del self._state.edits[ts]
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:
@@ -147,16 +206,33 @@ class SlackReceiver:
         with self._state.lock:
             return self._state.requests
 
-    def answer_with(self, behaviour: Behaviour, *, times: int | None = None, retry_after_seconds: int = 1) -> None:
-        """Behave like this for the next `times` requests (None: from now on), then accept again."""
+    def answer_with(
+        self,
+        behaviour: Behaviour,
+        *,
+        times: int | None = None,
+        retry_after_seconds: int = 1,
+        code: str = "invalid_blocks",
+        only: str = "",
+    ) -> None:
+        """Behave like this for the next `times` requests (None: from now on), then accept again.
+
+        Args:
+            behaviour: how.
+            times: how often.
+            retry_after_seconds: what TOO_MANY_REQUESTS asks for.
+            code: Slack's error code, for ERROR.
+            only: a method such as `chat.update`; other requests are accepted and do not count.
+
+        """
         with self._state.lock:
-            self._state.order = _Order(behaviour, times, retry_after_seconds)
+            self._state.order = _Order(behaviour, times, retry_after_seconds, code, only)
 
     def wait_for(self, count: int, seconds: float) -> tuple[ReceivedMessage, ...]:
-        """Return the messages as soon as there are `count`, or those there are after so many seconds."""
+        """Return the alerts as soon as there are `count`, or those there are after so many seconds."""
         with self._state.lock:
-            self._state.lock.wait_for(lambda: len(self._state.messages) >= count, timeout=seconds)
-            return tuple(self._state.messages)
+            self._state.lock.wait_for(lambda: len(self.alerts) >= count, timeout=seconds)
+        return self.alerts
 
 
 def problem_with(payload: object) -> tuple[str, str] | None:
@@ -308,25 +384,25 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "slack-shaped"
     sys_version = ""
 
-    def do_POST(self) -> None:
-        """Answer one webhook call as told, or after checking it as Slack would."""
-        with self.server.state.lock:
-            self.server.state.requests += 1
-            order = self.server.state.order
-            behaviour = order.behaviour
-            if order.times is not None and behaviour is not Behaviour.ACCEPT:
-                order.times -= 1
-                if order.times <= 0:
-                    self.server.state.order = _Order()
+    def do_POST(self) -> None:  # noqa: C901 - one case per behaviour
+        """Answer one call as told, or after checking it as Slack would."""
+        order = self._order()
+        api = _API_PATH.fullmatch(self.path)
         body = self._body()
-        match behaviour:
+        match order.behaviour:
             case Behaviour.TOO_MANY_REQUESTS:
                 wait = {"Retry-After": str(order.retry_after_seconds)}
                 self._refuse(HTTPStatus.TOO_MANY_REQUESTS, "rate_limited", "as told", wait)
             case Behaviour.SERVER_ERROR:
                 self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "rollup_error", "as told")
+            case Behaviour.NO_SERVICE if api:
+                self._deny("account_inactive", "as told")
             case Behaviour.NO_SERVICE:
                 self._refuse(HTTPStatus.NOT_FOUND, "no_service", "as told")
+            case Behaviour.ERROR if api:
+                self._deny(order.code, "as told")
+            case Behaviour.ERROR:
+                self._refuse(_WEBHOOK_STATUS.get(order.code, HTTPStatus.BAD_REQUEST), order.code, "as told")
             case Behaviour.HANG:
                 self._note(0, "hung, as told")
                 self.server.state.released.wait(_HANG_SECONDS)
@@ -334,8 +410,23 @@ class _Handler(BaseHTTPRequestHandler):
             case Behaviour.REFUSE:
                 self._note(0, "hung up, as told")
                 self._hang_up()
+            case Behaviour.ACCEPT if body is not None and api:
+                self._call(api["method"], body)
             case Behaviour.ACCEPT if body is not None:
                 self._check(body)
+
+    def _order(self) -> _Order:
+        """Return how to answer this request, and count it."""
+        with self.server.state.lock:
+            self.server.state.requests += 1
+            order = self.server.state.order
+            if order.behaviour is Behaviour.ACCEPT or not self.path.endswith(order.only):
+                return _Order()
+            if order.times is not None:
+                order.times -= 1
+                if order.times <= 0:
+                    self.server.state.order = _Order()
+            return order
 
     def _check(self, body: bytes) -> None:
         if not _PATH.fullmatch(self.path):
@@ -348,11 +439,71 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(HTTPStatus.BAD_REQUEST, "invalid_payload", "the body is not JSON")
         if problem := problem_with(payload):
             return self._refuse(HTTPStatus.BAD_REQUEST, *problem)
-        message = ReceivedMessage(datetime.now(UTC), self.path, payload)
+        self._keep(ReceivedMessage(datetime.now(UTC), self.path, payload))
+        return self._answer(HTTPStatus.OK, "ok")
+
+    def _call(self, method: str, body: bytes) -> None:
+        """Answer a call of the API: always 200, and `ok` says whether it was done."""
+        try:
+            payload = json.loads(body)
+        except (ValueError, RecursionError):
+            payload = None
+        if problem := self._call_problem(payload):
+            return self._deny(*problem)
+        if method == "chat.postMessage":
+            return self._post(payload)
+        if method == "chat.update":
+            return self._update(payload)
+        return self._deny("unknown_method", method)
+
+    def _call_problem(self, payload: object) -> tuple[str, str] | None:
+        token = self.headers.get("Authorization", "")
+        if not token:
+            return "not_authed", "no token"
+        if token != f"Bearer {BOT_TOKEN}":
+            return "invalid_auth", "not the bot's token"
+        if self.headers.get_content_type() != "application/json":
+            return "invalid_post_type", "the content type is not application/json"
+        if not isinstance(payload, dict):
+            return "json_not_object", "the body is not a JSON object"
+        if payload.get("channel") != CHANNEL:
+            return "channel_not_found", "not the channel's id"
+        return problem_with(payload)
+
+    def _post(self, payload: dict[str, Any]) -> None:
+        state, parent = self.server.state, str(payload.get("thread_ts"))
+        with state.lock:
+            state.count += 1
+            ts = f"{int(datetime.now(UTC).timestamp())}.{state.count:06d}"
+            thread_ts = parent if parent in state.edits else None
+            state.edits[ts] = [payload]
+        broadcast = thread_ts is not None and payload.get("reply_broadcast") is True
+        self._keep(ReceivedMessage(datetime.now(UTC), self.path, payload, ts, thread_ts, broadcast))
+        message = {"text": payload["text"], "ts": ts} | ({"thread_ts": thread_ts} if thread_ts else {})
+        self._say({"ok": True, "channel": CHANNEL, "ts": ts, "message": message})
+
+    def _update(self, payload: dict[str, Any]) -> None:
+        state, ts = self.server.state, payload.get("ts")
+        with state.lock:
+            known = isinstance(ts, str) and ts in state.edits
+            if known:
+                state.edits[str(ts)].append(payload)
+                state.lock.notify_all()
+        if not known:
+            return self._deny("message_not_found", "no message has this ts")
+        return self._say({"ok": True, "channel": CHANNEL, "ts": ts, "text": payload["text"]})
+
+    def _keep(self, message: ReceivedMessage) -> None:
         with self.server.state.lock:
             self.server.state.messages.append(message)
             self.server.state.lock.notify_all()
-        return self._answer(HTTPStatus.OK, "ok")
+
+    def _deny(self, code: str, reason: str) -> None:
+        self._note(HTTPStatus.OK, f"{code}: {reason}")
+        self._say({"ok": False, "error": code})
+
+    def _say(self, document: Mapping[str, Any]) -> None:
+        self._answer(HTTPStatus.OK, json.dumps(document), content_type="application/json; charset=utf-8")
 
     def _body(self) -> bytes | None:
         """Return the request's body, or None after having refused it."""
@@ -375,10 +526,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.state.refusals.append(Refusal(datetime.now(UTC), status, reason))
             self.server.state.lock.notify_all()
 
-    def _answer(self, status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> None:
+    def _answer(
+        self,
+        status: HTTPStatus,
+        text: str,
+        headers: Mapping[str, str] | None = None,
+        content_type: str = "text/html",  # as Slack's webhooks do
+    ) -> None:
         body = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", "text/html")  # as Slack does
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         for name, value in (headers or {}).items():
             self.send_header(name, value)

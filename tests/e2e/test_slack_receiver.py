@@ -9,7 +9,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from rootwatch_cli.slack_receiver import MAX_BODY_BYTES, WEBHOOK_PATH, Behaviour, SlackReceiver, problem_with
+from rootwatch_cli.slack_receiver import (
+    BOT_TOKEN,
+    CHANNEL,
+    MAX_BODY_BYTES,
+    WEBHOOK_PATH,
+    Behaviour,
+    SlackReceiver,
+    problem_with,
+)
 
 
 def plain(text: str) -> dict[str, str]:
@@ -157,6 +165,80 @@ def test_it_misbehaves_as_told_and_as_often(
 
     assert [post(receiver, body) for _ in range(3)] == [answer, answer, (200, "ok", None)]
     assert len(receiver.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("action_prohibited", 403), ("channel_is_archived", 410), ("invalid_blocks", 400)]
+)
+def test_it_refuses_with_the_code_it_is_told(receiver: SlackReceiver, code: str, status: int) -> None:
+    """A webhook's refusal is the code with the status that Slack gives it."""
+    receiver.answer_with(Behaviour.ERROR, code=code)
+    assert post(receiver, b'{"text": "t"}') == (status, code, None)
+
+
+# --- the API ----------------------------------------------------------------------------------------------------------
+
+
+def call(receiver: SlackReceiver, method: str = "chat.postMessage", token: str = BOT_TOKEN, **payload: Any) -> Any:
+    """Call a method of the API as a bot, with a text and the channel where nothing else is said; return its answer."""
+    body = json.dumps({"channel": CHANNEL, "text": "t"} | payload).encode()
+    status, text, _ = post(receiver, body, f"/api/{method}", Authorization=f"Bearer {token}")
+    assert status == 200
+    return json.loads(text)
+
+
+def test_a_thread_is_kept_as_one(receiver: SlackReceiver) -> None:
+    """A reply names its parent in the answer, stands in its thread, and in the channel only if it is broadcast."""
+    parent = call(receiver)
+    told = [call(receiver, thread_ts=parent["ts"], reply_broadcast=loud) for loud in (True, False)]
+    assert all(answer["message"]["thread_ts"] == parent["ts"] for answer in told)
+    assert [reply.broadcast for reply in receiver.replies(parent["ts"])] == [True, False]
+    assert [message.ts for message in receiver.parents] == [parent["ts"]]
+    assert [message.ts for message in receiver.alerts] == [answer["ts"] for answer in told]
+    assert len({message.ts for message in receiver.messages}) == 3
+
+
+def test_an_update_replaces_what_stands_there(receiver: SlackReceiver) -> None:
+    """chat.update changes a message of the bot, keeps what was first sent, and posts nothing."""
+    ts = call(receiver)["ts"]
+    assert call(receiver, "chat.update", ts=ts, text="new")["ok"] is True
+    assert receiver.current(ts)["text"] == "new"
+    [message] = receiver.messages
+    assert message.payload["text"] == "t"
+    assert call(receiver, "chat.update", ts="1.000001") == {"ok": False, "error": "message_not_found"}
+
+
+def test_a_reply_to_a_deleted_message_goes_to_the_channel(receiver: SlackReceiver) -> None:
+    """Slack says nothing when the parent is gone, but that its answer names no thread."""
+    ts = call(receiver)["ts"]
+    receiver.delete(ts)
+    assert "thread_ts" not in call(receiver, thread_ts=ts, reply_broadcast=True)["message"]
+    assert receiver.messages[-1].broadcast is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ({"token": "xoxb-wrong"}, "invalid_auth"),
+        ({"channel": "#alerts"}, "channel_not_found"),
+        ({"text": ""}, "no_text"),
+        ({"blocks": [{"type": "marquee"}]}, "invalid_blocks"),
+        ({"method": "chat.shout"}, "unknown_method"),
+    ],
+)
+def test_a_call_that_slack_refuses_is_refused(receiver: SlackReceiver, arguments: dict[str, Any], code: str) -> None:
+    """The API refuses with 200 and a code, and nothing is kept."""
+    assert call(receiver, **arguments) == {"ok": False, "error": code}
+    assert receiver.messages == ()
+    assert [refusal.reason.partition(":")[0] for refusal in receiver.refusals] == [code]
+
+
+def test_it_misbehaves_for_one_method_only(receiver: SlackReceiver) -> None:
+    """Trouble with updates leaves posts alone, and posts do not use it up."""
+    receiver.answer_with(Behaviour.ERROR, code="fatal_error", times=1, only="chat.update")
+    ts = call(receiver)["ts"]
+    assert call(receiver, "chat.update", ts=ts) == {"ok": False, "error": "fatal_error"}
+    assert call(receiver, "chat.update", ts=ts)["ok"] is True
 
 
 def test_it_hangs_up_as_told(receiver: SlackReceiver) -> None:
