@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 from moto import mock_aws
 
 from rootwatch.channels import slack, sns
-from rootwatch.errors import DeliveryError, DeliveryFailedError, DeliveryRefusedError
+from rootwatch.errors import DeliveryError, DeliveryFailedError, DeliveryRefusedError, MessageRefusedError
 from rootwatch_cli.slack_receiver import WEBHOOK_PATH, Behaviour, SlackReceiver
 from tests.builders import specimen_stems
 from tests.unit.workbench import make_alert
@@ -136,11 +136,55 @@ class TestSlack:
     def test_a_message_that_slack_does_not_take(
         self, session: requests.Session, receiver: SlackReceiver, message: dict[str, Any], words: str
     ) -> None:
-        """A message outside of Slack's rules is refused for good, in words."""
+        """A message outside of Slack's rules is refused in words, which say that its form is at fault."""
         error = _fails(session, receiver.webhook_url, message)
-        assert isinstance(error, DeliveryRefusedError)
+        assert isinstance(error, MessageRefusedError)
         assert words in str(error)
         assert receiver.messages == ()
+
+    @pytest.mark.parametrize(
+        ("code", "words"),
+        [
+            ("action_prohibited", "administrator"),
+            ("channel_is_archived", "unarchive it"),
+            ("channel_not_found", "another channel"),
+            ("invalid_token", "whole address"),
+            ("no_service", "make a new one"),
+            ("posting_to_general_channel_denied", "#general"),
+            ("team_disabled", "workspace is disabled"),
+            ("user_not_found", "make a new webhook"),
+        ],
+    )
+    def test_what_a_person_has_to_mend(
+        self, session: requests.Session, receiver: SlackReceiver, code: str, words: str
+    ) -> None:
+        """Slack's code becomes words that say what to mend; no other form of the message would pass."""
+        receiver.answer_with(Behaviour.ERROR, code=code)
+        error = _fails(session, receiver.webhook_url)
+        assert type(error) is DeliveryRefusedError
+        assert words in str(error)
+        assert code in str(error)
+
+    @pytest.mark.parametrize(
+        ("status", "expected"), [(400, MessageRefusedError), (403, DeliveryRefusedError), (413, MessageRefusedError)]
+    )
+    def test_a_code_that_is_not_known(self, status: int, expected: type[DeliveryError]) -> None:
+        """A code that we do not know is repeated if it is one; with 400 and 413 a plainer form is worth a try."""
+        answer = Mock(status_code=status, text="no_such_code", headers={})
+        with pytest.raises(expected, match=f"{status} no_such_code.*no reason that is known") as caught:
+            slack.post(Mock(post=Mock(return_value=answer)), "https://hooks.slack.com/services/x", {})
+        assert type(caught.value) is expected
+
+    @pytest.mark.parametrize("specimen", ["console_login_without_mfa", "logging_tampered", "assumed"])
+    def test_every_plainer_form_is_taken(
+        self, session: requests.Session, receiver: SlackReceiver, specimen: str
+    ) -> None:
+        """Slack takes the plain text and the bare one, which have no blocks."""
+        for form in (slack.plain_payload, slack.bare_payload):
+            payload = form(make_alert(specimen))
+            assert slack.post(session, receiver.webhook_url, payload) == "ok"
+            assert "blocks" not in payload
+        assert len(receiver.messages) == 2
 
     @pytest.mark.parametrize(
         ("status", "expected"),
@@ -261,7 +305,7 @@ class TestSns:
     @pytest.mark.parametrize(
         ("error", "expected"),
         [
-            *((_client_error(code), DeliveryRefusedError) for code in REFUSED),
+            *((_client_error(code), MessageRefusedError) for code in REFUSED),
             *((_client_error(code), DeliveryFailedError) for code in FAILED),
             (EndpointConnectionError(endpoint_url="https://sns.us-east-1.amazonaws.com"), DeliveryFailedError),
             (ConnectTimeoutError(endpoint_url="https://sns.us-east-1.amazonaws.com"), DeliveryFailedError),

@@ -21,7 +21,7 @@ from functions.detect import app as detect
 from functions.notify_slack import app as notify_slack
 from functions.notify_sns import app as notify_sns
 from rootwatch import wiring
-from rootwatch.channels import slack
+from rootwatch.channels import slack, sns
 from rootwatch_cli.slack_receiver import WEBHOOK_PATH, Behaviour, SlackReceiver
 from tests.builders import as_sqs_event, build_envelope
 
@@ -128,12 +128,12 @@ def stack(monkeypatch: pytest.MonkeyPatch, receiver: SlackReceiver) -> Iterator[
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
             AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
         )
-        sqs, sns = session.client("sqs"), session.client("sns")
+        sqs, topics = session.client("sqs"), session.client("sns")
         dead_letters = sqs.create_queue(QueueName="rootwatch-intake-dead-letter")["QueueUrl"]
         subscriber = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=subscriber, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        topic = sns.create_topic(Name="rootwatch-alerts")["TopicArn"]
-        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        topic = topics.create_topic(Name="rootwatch-alerts")["TopicArn"]
+        topics.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
         session.client("secretsmanager").create_secret(Name=SECRET_NAME, SecretString="{}")
         monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", dead_letters)
         monkeypatch.setenv("ALERT_TOPIC_ARN", topic)
@@ -313,6 +313,82 @@ def test_slack_is_given_the_time_that_it_asks_for(stack: Stack, receiver: SlackR
     assert notify_slack.handler(stack.stream_event("slack"), Context()) == {"batchItemFailures": []}
     assert stack.states("slack") == ["sent"]
     assert len(receiver.messages) == 1
+
+
+def test_a_message_that_slack_refuses_goes_out_as_plain_text(stack: Stack, receiver: SlackReceiver) -> None:
+    """Blocks that Slack does not take cost the blocks, not the alert, and the ledger tells both attempts."""
+    _cause(stack, receiver, lambda *_: receiver.answer_with(Behaviour.ERROR, code="invalid_blocks", times=1))
+    assert notify_slack.handler(stack.stream_event("slack"), Context()) == {"batchItemFailures": []}
+    [message] = receiver.messages
+    assert "blocks" not in message.payload
+    assert "WITHOUT MFA" in message.payload["text"]
+    [ledger] = stack.items("DELIVERY#slack#")
+    attempts = [attempt["M"]["error"] for attempt in ledger["attempts"]["L"]]
+    assert "does not take the message's blocks" in attempts[0]["S"]
+    assert attempts[1:] == [{"NULL": True}]
+    assert (ledger["state"]["S"], ledger["receipt"]["S"]) == ("sent", "ok")
+    assert stack.messages(stack.dead_letters) == []
+
+
+def test_a_message_that_slack_refuses_in_every_form_is_a_dead_letter(stack: Stack, receiver: SlackReceiver) -> None:
+    """Three forms are tried, and then a person is told."""
+    _cause(stack, receiver, lambda *_: receiver.answer_with(Behaviour.ERROR, code="invalid_payload"))
+    assert notify_slack.handler(stack.stream_event("slack"), Context()) == {"batchItemFailures": []}
+    assert receiver.requests == 3
+    assert stack.states("slack") == ["failed"]
+    assert len(stack.messages(stack.dead_letters)) == 1
+
+
+def _faulty(*_arguments: object) -> Any:
+    message = "a record's own words"
+    raise ZeroDivisionError(message)
+
+
+@pytest.mark.parametrize("faults", [("payload",), ("payload", "plain_payload")])
+def test_a_fault_in_rendering_for_slack_costs_no_alert(
+    stack: Stack, receiver: SlackReceiver, monkeypatch: pytest.MonkeyPatch, faults: tuple[str, ...]
+) -> None:
+    """A fault of ours is in the ledger by its kind, and what could still be rendered reaches people."""
+    for fault in faults:
+        monkeypatch.setattr(slack, fault, _faulty)
+    _cause(stack, receiver, lambda *_: None)
+    assert notify_slack.handler(stack.stream_event("slack"), Context()) == {"batchItemFailures": []}
+    [message] = receiver.messages
+    [alert] = stack.items("ALERT#")
+    assert alert["incident_id"]["S"] in message.payload["text"]
+    assert ("WITHOUT MFA" in message.payload["text"]) is (len(faults) == 1)
+    assert stack.states("slack") == ["sent"]
+    told = str(stack.items("DELIVERY#slack#"))
+    assert told.count("ZeroDivisionError") == len(faults)
+    assert "own words" not in told
+
+
+def test_a_fault_in_rendering_for_sns_costs_no_alert(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours is in the ledger, and the subscriber gets the alert's id, severity, account and time."""
+    monkeypatch.setattr(sns, "publish_arguments", _faulty)
+    _detected(build_envelope("console_login_without_mfa"))
+    assert notify_sns.handler(stack.stream_event("sns"), Context()) == {"batchItemFailures": []}
+    [message] = stack.messages(stack.subscriber)
+    document = json.loads(json.loads(message["Body"])["Message"])
+    assert (document["severity"], document["account_id"]) == ("critical", "111122223333")
+    assert stack.states("sns") == ["sent"]
+    assert "ZeroDivisionError" in str(stack.items("DELIVERY#sns#"))
+
+
+def test_a_publish_that_sns_refuses_goes_out_in_its_barest_form(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A publish beyond SNS's limits is followed by one within them."""
+    good = sns.publish_arguments
+
+    def too_long(*arguments: Any) -> Any:
+        return good(*arguments) | {"Message": "x" * 300_000, "MessageStructure": ""}
+
+    monkeypatch.setattr(sns, "publish_arguments", too_long)
+    _detected(build_envelope("console_login_without_mfa"))
+    assert notify_sns.handler(stack.stream_event("sns"), Context()) == {"batchItemFailures": []}
+    assert len(stack.messages(stack.subscriber)) == 1
+    [ledger] = stack.items("DELIVERY#sns#")
+    assert "InvalidParameter" in ledger["attempts"]["L"][0]["M"]["error"]["S"]
+    assert ledger["state"]["S"] == "sent"
 
 
 @pytest.mark.parametrize("record", [{}, {"dynamodb": {}}, {"dynamodb": {"Keys": {"pk": {"S": "x"}}}}])

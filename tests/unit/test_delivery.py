@@ -84,6 +84,13 @@ def test_sent_once_and_never_again(desk: Desk) -> None:
     assert [attempt.error for attempt in ledger.attempts] == [None]
 
 
+def test_what_went_wrong_before_it_was_sent_is_kept(desk: Desk) -> None:
+    """Each richer form that failed is an attempt of its own in the ledger, and the alert is sent all the same."""
+    assert desk.deliver(Channel(Sent("ok", before=("no blocks", "too long")))) is DeliveryState.SENT
+    assert [attempt.error for attempt in desk.ledger.attempts] == ["no blocks", "too long", None]
+    assert (desk.ledger.state, desk.ledger.tries, desk.ledger.receipt) == (DeliveryState.SENT, 3, "ok")
+
+
 def test_unconfigured_is_never_sent(desk: Desk) -> None:
     """A channel without a secret leaves the state unconfigured, with the reason, no receipt and no second try."""
     channel = Channel(Unconfigured("no webhook_url yet"))

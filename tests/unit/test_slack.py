@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from rootwatch.alert import DO_NOT, Alert, compose
-from rootwatch.channels.slack import escaped, payload, post, webhook_address
+from rootwatch.channels.slack import bare_payload, escaped, payload, plain_payload, post, webhook_address
 from rootwatch.detections.detection import Severity
 from rootwatch.errors import DeliveryError, DeliveryFailedError, DeliveryRefusedError
 from rootwatch_cli.slack_receiver import problem_with
@@ -159,6 +159,54 @@ def test_rendering_is_pure() -> None:
     """The same alert always gives the same message."""
     alert = make_alert()
     assert payload(alert, RUNBOOK) == payload(alert, RUNBOOK)
+
+
+# --- plainer forms ----------------------------------------------------------------------------------------------------
+
+
+def test_the_plain_text_holds_what_matters() -> None:
+    """Without blocks a person still finds severity, headline, facts, steps and marks."""
+    alert = make_alert("console_login_without_mfa")
+    text = plain_payload(alert)["text"]
+    assert text.startswith("🔴 CRITICAL: Root signed in to the console WITHOUT MFA")
+    for part in (*(value for _, value in alert.facts), *alert.next_steps, *alert.marks):
+        assert escaped(part) in text
+
+
+@pytest.mark.parametrize("form", [plain_payload, bare_payload])
+@pytest.mark.parametrize("text", [HOSTILE, "<" * 100_000, "&" * 100_000, "\u202e\n" * 10_000, "\ud800", ""])
+def test_hostile_text_in_a_plainer_form(form: Any, text: str) -> None:
+    """No mention, link, forged line or broken limit, whatever stands in the alert; formatting is switched off."""
+    alert = dataclasses.replace(
+        make_alert(), headline=text, reason=text, facts=((text, text),), marks=(text,), account_id=text
+    )
+    message = form(alert)
+    assert message.keys() == {"text", "mrkdwn", "unfurl_links", "unfurl_media"}
+    assert message["mrkdwn"] is False
+    assert 0 < len(message["text"]) <= 3000
+    assert "<" not in message["text"]
+    assert ">" not in message["text"]
+    assert "\u202e" not in message["text"]
+    assert not message["text"].endswith(("&", "&a", "&am", "&amp", "&l", "&lt", "&g", "&gt"))
+    assert "evil.example.com" not in message["text"]
+    assert problem_with(message) is None
+
+
+def test_a_part_that_cannot_be_made_spoils_no_other() -> None:
+    """Of an alert that only a fault of ours can make, the parts that can be shown are shown."""
+    alert = dataclasses.replace(make_alert(), facts=None, severity=None)  # type: ignore[arg-type] # the fault
+    text = plain_payload(alert)["text"]
+    assert text.count("(A part of this alert cannot be shown.)") == 2
+    assert alert.marks[0] in text
+
+
+def test_the_bare_text_says_which_alert() -> None:
+    """The least that can be said names id, severity, account and time, and nothing out of a record."""
+    alert = make_alert("console_login_without_mfa")
+    text = bare_payload(alert)["text"]
+    for part in (alert.alert_id, "CRITICAL", alert.account_id, "2026-11-03 02:14:07 UTC"):
+        assert part in text
+    assert "203.0.113" not in text
 
 
 # --- the address ------------------------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from rootwatch.alert import DO_NOT, Alert, compose
-from rootwatch.channels.sns import alert_document, email_text, publish, publish_arguments, subject
+from rootwatch.channels.sns import alert_document, bare_arguments, email_text, publish, publish_arguments, subject
 from rootwatch.detections.catalogue import CATALOGUE
-from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError
+from rootwatch.errors import DeliveryFailedError, MessageRefusedError
 from tests.builders import all_specimens, load_specimen
 from tests.unit.workbench import TOPIC, check_sns, fold_all, make_alert, make_observation
 
@@ -224,8 +224,8 @@ def test_a_publish_has_a_receipt() -> None:
 @pytest.mark.parametrize(
     ("code", "error"),
     [
-        ("InvalidParameter", DeliveryRefusedError),
-        ("ValidationException", DeliveryRefusedError),
+        ("InvalidParameter", MessageRefusedError),
+        ("ValidationException", MessageRefusedError),
         ("Throttling", DeliveryFailedError),
         ("AuthorizationError", DeliveryFailedError),
         ("KMSAccessDenied", DeliveryFailedError),
@@ -240,6 +240,51 @@ def test_an_error_says_whether_a_retry_helps(code: str, error: type[Exception]) 
         publish(client, publish_arguments(make_alert(), TOPIC))
     assert "hunter2" not in str(caught.value)
     assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("AuthorizationError", "may not publish"),
+        ("KMSDisabled", "enable it"),
+        ("KMSDisabledException", "enable it"),
+        ("NotFound", "deploy the stack again"),
+        ("Throttled", "asks to wait"),
+        ("ThrottlingException", "asks to wait"),
+        ("SomethingNew", "alert: SomethingNew"),
+    ],
+)
+def test_an_error_is_named_in_words(code: str, words: str) -> None:
+    """The ledger says what to mend, and the code; a code that is not known stands by itself."""
+    client: Any = FakeClient(ClientError({"Error": {"Code": code, "Message": "hunter2"}}, "Publish"))
+    with pytest.raises(DeliveryFailedError, match=words) as caught:
+        publish(client, publish_arguments(make_alert(), TOPIC))
+    assert code in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "<!channel> \u202e\n=1+1", "x" * 300_000, "\ud800"])
+def test_the_least_that_is_published_is_within_the_limits(text: str) -> None:
+    """The bare publish of an alert in which every text is hostile is one that SNS takes, and says where to look."""
+    alert = dataclasses.replace(
+        make_alert(), headline=text, reason=text, facts=((text, text),), marks=(text,), next_steps=(text,)
+    )
+    arguments = dict(bare_arguments(alert, TOPIC))
+    check_sns(arguments)
+    message = json.loads(str(arguments["Message"]))
+    for words in (message["default"], json.loads(message["sqs"])["headline"]):
+        assert alert.alert_id in words
+        assert "the audit table has all of it" in words
+        assert "<!channel>" not in words
+    assert json.loads(message["sqs"])["severity"] == alert.severity
+
+
+def test_the_least_that_is_published_passes_a_filter() -> None:
+    """The bare publish has the same attributes as the full one, so that no subscription's filter drops it."""
+    alert = make_alert()
+    full, bare = publish_arguments(alert, TOPIC), bare_arguments(alert, TOPIC)
+    assert bare["MessageAttributes"] == full["MessageAttributes"]
+    spoilt = dataclasses.replace(alert, detections=(b"not text",))  # type: ignore[arg-type] # as only a fault makes it
+    assert bare_arguments(spoilt, TOPIC)["MessageAttributes"].keys() == {"severity", "account_id"}
 
 
 def test_sns_out_of_reach_is_tried_again() -> None:

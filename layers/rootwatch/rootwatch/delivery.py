@@ -29,9 +29,13 @@ MOST_ATTEMPTS_KEPT: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The channel's receipt: an SNS message id, Slack's "ok"."""
+    """The channel's receipt: an SNS message id, Slack's "ok" or the message's `ts`.
+
+    `before`: what went wrong with richer forms of the message before this one went out, each an attempt of its own.
+    """
 
     receipt: str
+    before: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,10 @@ def deliver(
     if isinstance(answer, Unconfigured):
         store.write_delivery(delivery, _after(delivery, DeliveryState.UNCONFIGURED, now(), answer.reason))
         return DeliveryState.UNCONFIGURED
-    sent = replace(_after(delivery, DeliveryState.SENT, now(), None), receipt=answer.receipt)
+    tried = delivery
+    for words in answer.before:
+        tried = _after(tried, DeliveryState.FAILED, now(), words)
+    sent = replace(_after(tried, DeliveryState.SENT, now(), None), receipt=answer.receipt)
     store.write_delivery(delivery, sent)
     return DeliveryState.SENT
 

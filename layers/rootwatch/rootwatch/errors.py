@@ -12,6 +12,7 @@ RootwatchError
 └── DeliveryError
     ├── DeliveryFailedError     retry later: refused for now, timed out or out of reach
     └── DeliveryRefusedError    no retry as it is: the channel said no for good; the message says what to mend
+        └── MessageRefusedError no retry as it is: the channel does not take this form; a plainer one may pass
 """
 
 
@@ -66,3 +67,7 @@ class DeliveryFailedError(DeliveryError):
 
 class DeliveryRefusedError(DeliveryError):
     """The channel refused the alert for good. The message says what a person has to mend."""
+
+
+class MessageRefusedError(DeliveryRefusedError):
+    """The channel does not take the message in this form. The same alert in a plainer one may pass."""

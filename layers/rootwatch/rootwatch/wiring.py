@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -22,6 +22,7 @@ from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.audit.items import DeliveryState
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Key
+from rootwatch.channels.forms import post_best_form
 from rootwatch.delivery import Sender, Sent, Unconfigured, deliver
 from rootwatch.detections.detection import OwnResources
 from rootwatch.errors import DamagedItemError, DeliveryFailedError, DeliveryRefusedError
@@ -29,7 +30,10 @@ from rootwatch.pipeline import Message, Recorder
 from rootwatch.settings import DetectSettings, NotifySlackSettings, NotifySnsSettings, environment
 
 if TYPE_CHECKING:
+    from types_boto3_sns.type_defs import PublishInputTypeDef
     from types_boto3_sqs import SQSClient
+
+_Answer = TypeVar("_Answer")
 
 _CONFIG: Final = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "max_attempts": 2})
 """Two tries of eight seconds at most fit the functions' time; what fails then, the queue or the stream tries again."""
@@ -182,8 +186,17 @@ def sns_notifier() -> Notifier:
     pace = _Pace(_SECONDS_PER_PUBLISH)
 
     def send(alert: Alert) -> Sent:
-        pace.wait()
-        return Sent(sns.publish(client, sns.publish_arguments(alert, settings.alert_topic_arn, settings.runbook_url)))
+        topic = settings.alert_topic_arn
+        forms = (
+            lambda: sns.publish_arguments(alert, topic, settings.runbook_url),
+            lambda: sns.bare_arguments(alert, topic),
+        )
+
+        def publish(arguments: "PublishInputTypeDef") -> str:
+            pace.wait()
+            return sns.publish(client, arguments)
+
+        return Sent(*post_best_form(forms, publish))
 
     return Notifier(_store(settings.table_name), send, _dead_letters(settings.dead_letter_queue_url))
 
@@ -213,20 +226,12 @@ def slack_notifier() -> Notifier:
         address = slack.webhook_address(_slack_secret(secrets, settings.slack_secret_id), settings.slack_origin)
         if address is None:
             return Unconfigured("Slack's secret holds no webhook_url yet")
-        message = slack.payload(alert, settings.runbook_url)
-        quiet.check()
-        try:
-            return Sent(slack.post(session, address, message))
-        except DeliveryFailedError as error:
-            quiet.begin(error.retry_after)
-            if error.retry_after is None or error.retry_after > _LONGEST_WAIT:
-                raise
-        time.sleep(quiet.rest())  # Slack said how long; the stream would come back at its own pace
-        try:
-            return Sent(slack.post(session, address, message))
-        except DeliveryFailedError as error:
-            quiet.begin(error.retry_after)
-            raise
+        forms = (
+            lambda: slack.payload(alert, settings.runbook_url),
+            lambda: slack.plain_payload(alert),
+            lambda: slack.bare_payload(alert),
+        )
+        return Sent(*post_best_form(forms, lambda message: quiet.keep(lambda: slack.post(session, address, message))))
 
     return Notifier(_store(settings.table_name), send, _dead_letters(settings.dead_letter_queue_url))
 
@@ -267,6 +272,28 @@ class _Quiet:
 
     def __init__(self) -> None:
         self._until = float("-inf")
+
+    def keep(self, call: Callable[[], _Answer]) -> _Answer:
+        """Call Slack, and once more after a wait that it asked for, if that is short.
+
+        Raises:
+            DeliveryFailedError: what the call raised, or Slack still wants quiet; a retry helps.
+            DeliveryRefusedError: what the call raised.
+
+        """
+        self.check()
+        try:
+            return call()
+        except DeliveryFailedError as error:
+            self.begin(error.retry_after)
+            if error.retry_after is None or error.retry_after > _LONGEST_WAIT:
+                raise
+        time.sleep(self.rest())  # Slack said how long; the stream would come back at its own pace
+        try:
+            return call()
+        except DeliveryFailedError as error:
+            self.begin(error.retry_after)
+            raise
 
     def begin(self, seconds: float | None) -> None:
         """Be quiet for so many seconds; None changes nothing."""

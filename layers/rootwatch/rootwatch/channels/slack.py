@@ -6,16 +6,18 @@ interpret; `text`, the notification, is escaped. What must be seen at once stand
 `section` may be cut with "see more" (its `expand` says not to), of these two blocks nothing like that is documented.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from rootwatch.alert import DO_NOT, SEPARATOR, Alert, detection_title
+from rootwatch.alert import DO_NOT, SEPARATOR, Alert, detection_title, shown
+from rootwatch.channels.forms import bare_words
 from rootwatch.detections.detection import Severity
-from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError
+from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError, MessageRefusedError
 
 if TYPE_CHECKING:
-    from requests import Session
+    from requests import Response, Session
 
 LONGEST_HEADER: Final = 150
 LONGEST_TEXT: Final = 3000
@@ -35,22 +37,37 @@ _OK: Final = 200
 _TOO_MANY: Final = 429
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
+_FORM_STATUSES: Final = frozenset({400, 413})
+_CODE: Final = re.compile(r"[a-z_]{1,40}")
+"""An error code of Slack's. Nothing of this shape can hold the webhook's address or a token."""
+
+FORM_CODES: Final[Mapping[str, str]] = {
+    "invalid_payload": "Slack does not understand the message",
+    "invalid_blocks": "Slack does not take the message's blocks",
+    "invalid_blocks_format": "Slack does not take the message's blocks",
+    "invalid_attachments": "Slack does not take the message's blocks",
+    "msg_blocks_too_long": "the message's blocks are too long for Slack",
+    "msg_too_long": "the message is too long for Slack",
+    "no_text": "Slack found no text in the message",
+    "too_many_attachments": "the message has too many parts for Slack",
+}
+"""Codes about the form of a message, which webhooks and the API share: the same alert in a plainer form may pass."""
+
 _REFUSALS: Final[Mapping[str, str]] = {
     "no_service": "the webhook was removed or switched off; make a new one and store its address in the secret",
     "no_service_id": "the webhook's address is incomplete; store the whole address in the secret",
     "no_active_hooks": "the webhook was switched off; make a new one and store its address in the secret",
     "no_team": "the webhook's address names no workspace; store the whole address in the secret",
-    "team_disabled": "the Slack workspace is disabled",
+    "team_disabled": "the Slack workspace is disabled; store a webhook of another workspace in the secret",
     "invalid_token": "the webhook's address has a wrong token; store the whole address in the secret",
+    "user_not_found": "the user whom the webhook belongs to is gone; make a new webhook",
     "channel_not_found": "the webhook's channel was deleted; make a webhook for another channel",
     "channel_is_archived": "the webhook's channel is archived; unarchive it or make a webhook for another one",
-    "action_prohibited": "an administrator of the workspace forbids the webhook to post",
+    "action_prohibited": "an administrator of the workspace forbids the webhook to post; ask one to allow the app",
     "posting_to_general_channel_denied": "the webhook may not post to #general; make one for another channel",
-    "invalid_payload": "Slack does not understand the message",
-    "invalid_blocks": "Slack does not take the message's blocks",
-    "invalid_blocks_format": "Slack does not take the message's blocks",
-    "no_text": "Slack found no text in the message",
 }
+"""Where a person has to mend something: no form of the alert would pass.
+https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors"""
 
 
 def payload(alert: Alert, runbook_url: str = "") -> dict[str, Any]:
@@ -87,6 +104,45 @@ def payload(alert: Alert, runbook_url: str = "") -> dict[str, Any]:
         "unfurl_links": False,
         "unfurl_media": False,
     }
+
+
+_PLAIN_PARTS: Final[tuple[Callable[[Alert], str], ...]] = (
+    lambda alert: f"{_SIGNS[alert.severity]} {alert.severity.upper()}: {shown(alert.headline, LONGEST_ELEMENT)}",
+    lambda alert: _lines(alert.briefing),
+    lambda alert: "\n".join([*(f"{number}. {step}" for number, step in enumerate(alert.next_steps, start=1)), DO_NOT]),
+    lambda alert: _lines(("", mark) for mark in (*alert.trust, *alert.marks)),
+    lambda alert: _lines(alert.facts),
+)
+"""What the plain text is made of, the most important first. Each part is made apart, so that none can spoil another."""
+
+
+def _lines(labelled: Iterable[tuple[str, str]]) -> str:
+    parts = ((f"{shown(label)}: " if label else "", shown(text, LONGEST_ELEMENT)) for label, text in labelled)
+    return "\n".join(f"{label}{text}" for label, text in parts)
+
+
+def plain_payload(alert: Alert) -> dict[str, Any]:
+    """Return the alert as text without blocks, as far as its parts can be made. Pure, and raises nothing.
+
+    For an alert that cannot be rendered, or whose blocks Slack refuses.
+    """
+    parts = []
+    for part in _PLAIN_PARTS:
+        try:
+            parts.append(part(alert))
+        except Exception:  # noqa: BLE001 - said in its place, and the other parts still reach a person
+            parts.append("(A part of this alert cannot be shown.)")
+    return _text_only("\n\n".join(part for part in parts if part))
+
+
+def bare_payload(alert: Alert) -> dict[str, Any]:
+    """Return the least that can be said of an alert: its id, severity, account and time. Pure."""
+    return _text_only(bare_words(alert))
+
+
+def _text_only(text: str) -> dict[str, Any]:
+    shortened = re.sub(r"&[a-z]{0,3}\Z", "", escaped(text)[:LONGEST_TEXT])  # not half an escape at the end
+    return {"text": shortened, "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
 
 
 def escaped(text: str) -> str:
@@ -141,29 +197,55 @@ def post(session: "Session", address: str, message: Mapping[str, Any]) -> str:
     Raises:
         DeliveryFailedError: Slack is out of reach, overloaded (5xx) or asks us to wait (429); a retry helps, after
             `retry_after` seconds where Slack names them.
+        MessageRefusedError: Slack does not take this form of the message; a plainer one may pass.
         DeliveryRefusedError: Slack refused it for good; the message says in words what to mend.
+
+    """
+    answer = exchange(session, address, message)
+    if answer.status_code == _OK:
+        return answer.text[:100] or "ok"
+    code = answer.text.strip()
+    said = f"{answer.status_code} {code}" if _CODE.fullmatch(code) else str(answer.status_code)
+    if code in _REFUSALS or (code not in FORM_CODES and answer.status_code not in _FORM_STATUSES):
+        text = f"Slack refused the message for good ({said}): {_REFUSALS.get(code, UNKNOWN)}."
+        raise DeliveryRefusedError(text)
+    text = f"Slack refused the message ({said}): {FORM_CODES.get(code, UNKNOWN)}."
+    raise MessageRefusedError(text)
+
+
+UNKNOWN: Final = "Slack names no reason that is known"
+
+
+def exchange(
+    session: "Session", address: str, message: Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> "Response":
+    """Post JSON to Slack and return an answer that says yes (200) or no (4xx, but for 429).
+
+    Raises:
+        DeliveryFailedError: Slack is out of reach, overloaded (5xx) or asks us to wait (429); a retry helps, after
+            `retry_after` seconds where Slack names them.
 
     """
     import requests  # noqa: PLC0415 - only the Slack notifier pays for this import
 
     try:
-        answer = session.post(address, json=message, timeout=TIMEOUT_SECONDS, allow_redirects=False)
+        answer = session.post(address, json=message, timeout=TIMEOUT_SECONDS, allow_redirects=False, headers=headers)
     except requests.RequestException as error:
         # The error's own text holds the webhook's address, which is a secret: name its kind, and raise from nothing.
         text = f"Slack is out of reach ({type(error).__name__})."
         raise DeliveryFailedError(text) from None
-    if answer.status_code == _OK:
-        return answer.text[:100] or "ok"
     if answer.status_code == _TOO_MANY:
-        text = "Slack asks to wait: too many messages (429)."
-        raise DeliveryFailedError(text, retry_after=_seconds(answer.headers.get("Retry-After")))
-    if _CLIENT_ERROR <= answer.status_code < _SERVER_ERROR:
-        code = answer.text.strip()[:64]
-        words = _REFUSALS.get(code, "Slack names no reason that is known")
-        text = f"Slack refused the message for good ({answer.status_code}): {words}."
-        raise DeliveryRefusedError(text)
-    text = f"Slack did not take the message ({answer.status_code})."
-    raise DeliveryFailedError(text)
+        raise asked_to_wait(answer)
+    if answer.status_code != _OK and not _CLIENT_ERROR <= answer.status_code < _SERVER_ERROR:
+        text = f"Slack did not take the message ({answer.status_code})."
+        raise DeliveryFailedError(text)
+    return answer
+
+
+def asked_to_wait(answer: "Response") -> DeliveryFailedError:
+    """Return the error of an answer that asks us to wait, with the seconds where Slack names them."""
+    text = "Slack asks to wait: too many messages (429)."
+    return DeliveryFailedError(text, retry_after=_seconds(answer.headers.get("Retry-After")))
 
 
 def _seconds(text: str | None) -> float | None:

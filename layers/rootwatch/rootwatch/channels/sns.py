@@ -5,23 +5,51 @@ Limits: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 
 import json
 import unicodedata
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rootwatch.alert import DO_NOT, SEPARATOR, Alert, detection_title, unlinked
-from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError
+from rootwatch.channels.forms import bare_words
+from rootwatch.errors import DeliveryFailedError, MessageRefusedError
 
 if TYPE_CHECKING:
     from types_boto3_sns import SNSClient
-    from types_boto3_sns.type_defs import PublishInputTypeDef
+    from types_boto3_sns.type_defs import MessageAttributeValueTypeDef, PublishInputTypeDef
 
 LONGEST_SUBJECT: Final = 99
 LONGEST_SMS: Final = 139
 DETAILS: Final = "---- Details ----"
 LONGEST_LINE: Final = 900
 """Bytes of a mail's line; https://www.rfc-editor.org/rfc/rfc5322#section-2.1.1 has 998."""
-_REFUSED: Final = frozenset({"InvalidParameter", "InvalidParameterValue", "ValidationError", "ValidationException"})
+_REFUSED: Final[Mapping[str, str]] = {
+    "InvalidParameter": "SNS does not take the message",
+    "InvalidParameterValue": "SNS does not take the message",
+    "ParameterValueInvalid": "SNS does not take the message",
+    "ValidationError": "SNS does not take the message",
+    "ValidationException": "SNS does not take the message",
+}
+"""Only what is wrong with the message itself is refused for good, and a plainer form may still pass."""
+_FAILED: Final[Mapping[str, str]] = {
+    "AccessDenied": "the function's role may not publish to the topic; deploy the stack again",
+    "AuthorizationError": "the function's role may not publish to the topic; deploy the stack again",
+    "InvalidSecurity": "the request's signature is not valid; look at the function's clock and role",
+    "InternalError": "SNS has a fault",
+    "InternalFailure": "SNS has a fault",
+    "KMSAccessDenied": "the topic's key admits neither the function nor SNS; put its policy back",
+    "KMSDisabled": "the topic's key is disabled; enable it",
+    "KMSInvalidState": "the topic's key cannot be used, perhaps it is to be deleted; cancel that",
+    "KMSNotFound": "the topic's key is gone; deploy the stack again",
+    "KMSOptInRequired": "the account has no access to AWS KMS",
+    "KMSThrottling": "AWS KMS asks to wait",
+    "NotFound": "the alert topic is gone; deploy the stack again",
+    "Throttled": "SNS asks to wait",
+    "Throttling": "SNS asks to wait",
+}
+"""What time or a person mends while the stream, and then the watchdog, try again.
+https://docs.aws.amazon.com/sns/latest/api/API_Publish.html#API_Publish_Errors"""
 
 
 def publish_arguments(alert: Alert, topic_arn: str, runbook_url: str = "") -> "PublishInputTypeDef":
@@ -54,6 +82,38 @@ def publish_arguments(alert: Alert, topic_arn: str, runbook_url: str = "") -> "P
             "detections": {"DataType": "String.Array", "StringValue": json.dumps(list(alert.detections))},
             "kind": {"DataType": "String", "StringValue": alert.kind},
         },
+    }
+
+
+def bare_arguments(alert: Alert, topic_arn: str) -> "PublishInputTypeDef":
+    """Return the publish of an alert that cannot be rendered, or that SNS refused: id, severity, account, time. Pure.
+
+    The attributes are there as far as they can be made, so that a subscription's filter still lets it through.
+    """
+    words = bare_words(alert)
+    document = {
+        "alert_id": alert.alert_id,
+        "account_id": alert.account_id,
+        "time": alert.time.isoformat().replace("+00:00", "Z"),
+        "severity": str(alert.severity),
+        "headline": words,
+    }
+    machines = dict.fromkeys(("email-json", "sqs", "lambda", "https", "http", "firehose"), json.dumps(document))
+    attributes: dict[str, MessageAttributeValueTypeDef] = {
+        "severity": {"DataType": "String", "StringValue": str(alert.severity) or "unknown"},
+        "account_id": {"DataType": "String", "StringValue": alert.account_id or "unknown"},
+    }
+    with suppress(Exception):  # one that cannot be made must not keep the alert from those who filter on nothing
+        attributes |= {
+            "detections": {"DataType": "String.Array", "StringValue": json.dumps(list(alert.detections))},
+            "kind": {"DataType": "String", "StringValue": alert.kind},
+        }
+    return {
+        "TopicArn": topic_arn,
+        "Subject": f"[{_ascii(str(alert.severity))[:20].upper()}] Rootwatch alert",
+        "Message": json.dumps({"default": words, "sms": words[:LONGEST_SMS], **machines}),
+        "MessageStructure": "json",
+        "MessageAttributes": attributes,
     }
 
 
@@ -132,15 +192,16 @@ def publish(client: "SNSClient", arguments: "PublishInputTypeDef") -> str:
     Raises:
         DeliveryFailedError: throttled, out of reach, or refused for a permission or key that a person must mend; a
             retry helps then.
-        DeliveryRefusedError: SNS does not take these arguments; no retry helps.
+        MessageRefusedError: SNS does not take these arguments; no retry helps, a plainer form may pass.
 
     """
     try:
         return client.publish(**arguments)["MessageId"]
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
-        message = f"SNS did not take the alert: {code}."
-        raise DeliveryRefusedError(message) if code in _REFUSED else DeliveryFailedError(message) from error
+        words = _REFUSED.get(code) or _FAILED.get(code.removesuffix("Exception"))
+        message = f"SNS did not take the alert: {f'{words} ({code})' if words else code}."
+        raise MessageRefusedError(message) if code in _REFUSED else DeliveryFailedError(message) from error
     except BotoCoreError as error:
         message = f"SNS is out of reach ({type(error).__name__})."
         raise DeliveryFailedError(message) from error
