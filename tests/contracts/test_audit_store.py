@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rootwatch.audit.dynamodb import DynamoTable
-from rootwatch.audit.items import DeliveryState, delivery_key
+from rootwatch.audit.items import DeliveryState, Thread, delivery_key
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Put, Table, Value
+from rootwatch.errors import StoreConflictError
 from rootwatch.pipeline import Fate, detect_messages, run_timers
 from tests.builders import all_specimens, build_envelope, load_specimen
 from tests.contracts.conftest import TABLE_NAME
@@ -39,6 +40,20 @@ def test_all_specimens_in_one_table(table: Table) -> None:
         report = AuditStore(table).verify_chain(account_id, [MONTH])
         assert report.faults == ()
         assert report.events == report.sequence > 0
+
+
+def test_of_two_that_begin_a_thread_one_does(table: Table) -> None:
+    """A thread is begun once and changed only by whoever saw its latest state, on either table."""
+    store, thread = AuditStore(table), Thread("20261103-0123456789", ACCOUNT, "slack", "C0000000000")
+    assert store.thread(thread.incident_id, "slack") is None
+    claimed = store.write_thread(None, replace(thread, claimed_until=NOW))
+    with pytest.raises(StoreConflictError):
+        store.write_thread(None, thread)
+    begun = store.write_thread(claimed, replace(claimed, parent="1788000000.000100", claimed_until=None))
+    with pytest.raises(StoreConflictError):
+        store.write_thread(claimed, thread)
+    assert store.thread(thread.incident_id, "slack") == begun
+    assert (begun.parent, begun.revision) == ("1788000000.000100", 2)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ reads a deployed one, on moto.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass

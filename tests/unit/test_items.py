@@ -15,6 +15,7 @@ from rootwatch.audit.items import (
     Attempt,
     Delivery,
     DeliveryState,
+    Thread,
     alert_item,
     alert_of,
     declared_end_item,
@@ -36,6 +37,8 @@ from rootwatch.audit.items import (
     source_item,
     source_of,
     stored_record,
+    thread_item,
+    thread_of,
 )
 from rootwatch.audit.table import Item
 from rootwatch.channels import slack, sns
@@ -231,6 +234,17 @@ def test_an_altered_declaration_is_recognised(changes: dict[str, Any]) -> None:
         declared_of(None, declared_end_item(declare(ended_at=NOW, ended_by=ALICE)))
 
 
+@pytest.mark.parametrize("parent", [None, "1788000000.000100"])
+def test_a_thread_comes_back(parent: str | None) -> None:
+    """What is kept of an incident's thread reads back as it was, claimed or begun."""
+    claimed_until = None if parent else NOW
+    thread = Thread("i-1", ACCOUNT, "slack", "C0000000000", parent, 3, claimed_until, revision=7)
+    item = thread_item(thread)
+    check_item(item)
+    assert thread_of(item) == thread
+    assert (item["pk"], item["sk"]) == ("INCIDENT#i-1", "THREAD#slack")
+
+
 ITEMS = {
     "incident": lambda: incident_item(fold_all([make_observation("write")])[0].incidents[0]),
     "alert": lambda: alert_item(make_alert()),
@@ -239,6 +253,7 @@ ITEMS = {
     "source": lambda: source_item(ACCOUNT, "203.0.113.7", SourceSeen(NOW, NOW, 1)),
     "declared use": lambda: declared_item(declare(addresses=(OFFICE,), tasks=("mfa_added",))),
     "declared end": lambda: declared_end_item(declare(ended_at=NOW, ended_by=ALICE)),
+    "thread": lambda: thread_item(Thread("i-1", ACCOUNT, "slack", "C0000000000", "1788000000.000100", 1, NOW, 1)),
 }
 READERS: dict[str, Callable[[Item], object]] = {
     "incident": incident_of,
@@ -248,6 +263,7 @@ READERS: dict[str, Callable[[Item], object]] = {
     "source": source_of,
     "declared use": lambda item: declared_of(item, None),
     "declared end": lambda item: declared_of(declared_item(declare()), item),
+    "thread": thread_of,
 }
 NOT_READ = {"pk", "sk", "schema_version", "account_id", "open_account", "updated_at", "address", "undelivered_channel",
             "undelivered_since", "incident_month", "declared_id"}  # fmt: skip

@@ -9,7 +9,15 @@ import pytest
 import requests
 
 from rootwatch.alert import DO_NOT, Alert, compose
-from rootwatch.channels.slack import bare_payload, escaped, payload, plain_payload, post, webhook_address
+from rootwatch.channels.slack import (
+    bare_payload,
+    escaped,
+    parent_payload,
+    payload,
+    plain_payload,
+    post,
+    webhook_address,
+)
 from rootwatch.detections.detection import Severity
 from rootwatch.errors import DeliveryError, DeliveryFailedError, DeliveryRefusedError
 from rootwatch_cli.slack_receiver import problem_with
@@ -159,6 +167,41 @@ def test_rendering_is_pure() -> None:
     """The same alert always gives the same message."""
     alert = make_alert()
     assert payload(alert, RUNBOOK) == payload(alert, RUNBOOK)
+
+
+# --- the message that a thread begins with ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize("filler", ["x", "<!channel> ", "&", "🔴", "\u202e", "\n", "evil.example.com "])
+def test_the_parent_is_within_the_limits_and_hostile_text_stays_text(filler: str, is_open: bool) -> None:  # noqa: FBT001
+    """Whatever an incident holds, its parent is one that Slack takes, with no mention, no link and no hidden mark."""
+    _, [outcome] = fold_all([make_observation("write", eventName=filler * 5_000)])
+    [due] = outcome.alerts
+    alert = dataclasses.replace(
+        compose(due), headline=filler * 5_000, account_id=filler * 100, incident_id=filler * 100
+    )
+    incident = dataclasses.replace(due.incident, open=is_open, acts={f"{filler}{number}": 1 for number in range(99)})
+    for message in (parent_payload(alert, incident), parent_payload(alert, None)):
+        check_slack(message)
+        assert problem_with(message) is None
+        assert "<" not in message["text"]
+        assert "\u202e" not in json.dumps(message, ensure_ascii=False)
+        assert "evil.example.com" not in json.dumps(message)
+        assert all(each["type"] != "mrkdwn" for each in objects(message["blocks"]) if "type" in each)
+    assert ("CLOSED" if not is_open else "OPEN") in parent_payload(alert, incident)["text"]
+
+
+def test_the_parent_of_every_specimen_is_one_that_slack_takes() -> None:
+    """Each alert of each specimen, with and without its incident, begins a thread that Slack takes."""
+    for name in all_specimens():
+        observations = [make_observation(name, position=place) for place in range(len(load_specimen(name)))]
+        _, outcomes = fold_all([each for each in observations if each.relevant])
+        for due in [due for outcome in outcomes for due in outcome.alerts]:
+            for incident in (due.incident, None):
+                message = parent_payload(compose(due), incident)
+                assert problem_with(message) is None
+                check_slack(message)
 
 
 # --- plainer forms ----------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from rootwatch.errors import (
     DeliveryFailedError,
     DeliveryRefusedError,
     StoreConflictError,
+    StoreError,
 )
 
 LEASE: Final = timedelta(seconds=90)
@@ -88,7 +89,7 @@ def deliver(
         leave(str(error))
         store.write_delivery(failed, replace(failed, refused=True))
         return DeliveryState.FAILED
-    except DeliveryError as error:
+    except (DeliveryError, StoreError) as error:
         store.write_delivery(delivery, _after(delivery, DeliveryState.FAILED, now(), str(error)))
         raise
     except Exception as error:  # noqa: BLE001 - it is kept and raised again

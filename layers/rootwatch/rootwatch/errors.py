@@ -12,7 +12,8 @@ RootwatchError
 └── DeliveryError
     ├── DeliveryFailedError     retry later: refused for now, timed out or out of reach
     └── DeliveryRefusedError    no retry as it is: the channel said no for good; the message says what to mend
-        └── MessageRefusedError no retry as it is: the channel does not take this form; a plainer one may pass
+        ├── MessageRefusedError no retry as it is: the channel does not take this form; a plainer one may pass
+        └── ThreadRefusedError  no retry in this thread: it is gone or locked; the channel itself may take the alert
 """
 
 
@@ -71,3 +72,7 @@ class DeliveryRefusedError(DeliveryError):
 
 class MessageRefusedError(DeliveryRefusedError):
     """The channel does not take the message in this form. The same alert in a plainer one may pass."""
+
+
+class ThreadRefusedError(DeliveryRefusedError):
+    """The thread, or the message that it begins with, is gone or locked. Outside of it the alert may pass."""

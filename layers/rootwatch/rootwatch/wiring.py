@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _Answer = TypeVar("_Answer")
 
+_LOGGER: Final = logging.getLogger(__name__)
+
 _CONFIG: Final = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "max_attempts": 2})
 """Two tries of eight seconds at most fit the functions' time; what fails then, the queue or the stream tries again."""
 _SECONDS_PER_PUBLISH: Final = 0.2
@@ -42,6 +44,8 @@ _SECONDS_PER_PUBLISH: Final = 0.2
 https://docs.aws.amazon.com/sns/latest/dg/sns-email-notifications.html"""
 _LONGEST_WAIT: Final = 10.0
 """Seconds that the Slack notifier waits where Slack asks it to; it has 60 for a batch of five."""
+_REST: Final = 30.0
+"""Seconds for which the first messages of threads are left as they are after Slack did not take a change of one."""
 _SECRET_SECONDS: Final = 60
 """How long a container believes Slack's secret, so that a new webhook counts within a minute."""
 
@@ -212,28 +216,40 @@ def slack_notifier() -> Notifier:
     import requests  # noqa: PLC0415 - each function imports its own channel only
     from aws_lambda_powertools.utilities.parameters import SecretsProvider  # noqa: PLC0415
 
-    from rootwatch.channels import slack  # noqa: PLC0415
+    from rootwatch.channels import slack, slack_bot  # noqa: PLC0415
+    from rootwatch.slack_thread import send_in_thread  # noqa: PLC0415
 
     settings = NotifySlackSettings.from_environment(environment())
     for name in ("botocore", "urllib3"):
         logging.getLogger(name).setLevel(logging.INFO)  # their DEBUG lines hold the secret and the webhook's path
     secrets = SecretsProvider(boto3_client=_session().client("secretsmanager", config=_CONFIG))
     session = requests.Session()
-    quiet = _Quiet()
     session.trust_env = False  # no proxy and no .netrc of the environment may see the webhook's address
+    quiet, updates = _Quiet(), _Quiet()
+    store = _store(settings.table_name)
+    origin = slack_bot.api_origin(settings.slack_origin)
+
+    def send_by_bot(secret: slack_bot.BotSecret, alert: Alert) -> Sent:
+        def call(method: str, arguments: Mapping[str, Any]) -> slack_bot.Posted:
+            # The thread's first message can wait for the next alert; the alerts cannot wait for it.
+            keep = updates.keep_short if method == slack_bot.UPDATE else quiet.keep
+            return keep(lambda: slack_bot.call(session, origin, secret, method, arguments))
+
+        bot = slack_bot.SlackBot(call, secret.channel, settings.runbook_url)
+        return Sent(*send_in_thread(store, bot, alert, _now, _LOGGER.warning))
 
     def send(alert: Alert) -> Sent | Unconfigured:
-        address = slack.webhook_address(_slack_secret(secrets, settings.slack_secret_id), settings.slack_origin)
+        secret = _slack_secret(secrets, settings.slack_secret_id)
+        of_bot = slack_bot.bot_secret(secret)
+        if of_bot is not None:
+            return send_by_bot(of_bot, alert)
+        address = slack.webhook_address(secret, settings.slack_origin)
         if address is None:
-            return Unconfigured("Slack's secret holds no webhook_url yet")
-        forms = (
-            lambda: slack.payload(alert, settings.runbook_url),
-            lambda: slack.plain_payload(alert),
-            lambda: slack.bare_payload(alert),
-        )
+            return Unconfigured("Slack's secret holds neither a webhook_url nor a bot_token yet")
+        forms = slack.forms(alert, settings.runbook_url)
         return Sent(*post_best_form(forms, lambda message: quiet.keep(lambda: slack.post(session, address, message))))
 
-    return Notifier(_store(settings.table_name), send, _dead_letters(settings.dead_letter_queue_url))
+    return Notifier(store, send, _dead_letters(settings.dead_letter_queue_url))
 
 
 def _slack_secret(secrets: Any, name: str) -> object:  # noqa: ANN401 - SecretsProvider, imported only where it is used
@@ -245,7 +261,7 @@ def _slack_secret(secrets: Any, name: str) -> object:  # noqa: ANN401 - SecretsP
     try:
         return secrets.get(name, transform="json", max_age=_SECRET_SECONDS)
     except TransformParameterError:
-        message = 'Slack\'s secret is not JSON. Expected {"webhook_url": "…"}.'
+        message = 'Slack\'s secret is not JSON. Expected {"webhook_url": "…"} or {"bot_token": "…", "channel": "…"}.'
         raise DeliveryRefusedError(message) from None  # the original error may hold the secret
     except GetParameterError:
         message = "Slack's secret cannot be read; check the function's permission and the secret's key."
@@ -295,6 +311,21 @@ class _Quiet:
             self.begin(error.retry_after)
             raise
 
+    def keep_short(self, call: Callable[[], _Answer]) -> _Answer:
+        """Call Slack for what is not urgent: it is left out for a while once Slack did not take it.
+
+        Raises:
+            DeliveryFailedError: what the call raised, or a call failed a moment ago; a retry helps later.
+            DeliveryRefusedError: what the call raised.
+
+        """
+        self.check()
+        try:
+            return call()
+        except DeliveryFailedError as error:
+            self.begin(_REST if error.retry_after is None else error.retry_after)
+            raise
+
     def begin(self, seconds: float | None) -> None:
         """Be quiet for so many seconds; None changes nothing."""
         if seconds is not None:
@@ -308,5 +339,5 @@ class _Quiet:
         """Raise while the channel wants quiet; a retry helps when `retry_after` has passed."""
         rest = self.rest()
         if rest > 0:
-            message = "Slack asked to wait, with the message before this one."
+            message = "Slack asked to wait, or had a fault, with the message before this one."
             raise DeliveryFailedError(message, retry_after=rest)

@@ -15,6 +15,7 @@
 | incident | `INCIDENT#<id>` | `INCIDENT` |
 | alert | `INCIDENT#<id>` | `ALERT#<number>` |
 | delivery | `INCIDENT#<id>` | `DELIVERY#<channel>#<number>` |
+| thread | `INCIDENT#<id>` | `THREAD#<channel>` |
 """
 
 import hashlib
@@ -159,6 +160,11 @@ def alert_key(incident_id: str, number: int) -> Key:
 def delivery_key(incident_id: str, channel: str, number: int) -> Key:
     """Return the key of an alert's delivery on a channel; the streams' filters take its prefix."""
     return Key(f"INCIDENT#{incident_id}", f"DELIVERY#{channel}#{number:06d}")
+
+
+def thread_key(incident_id: str, channel: str) -> Key:
+    """Return the key of an incident's thread on a channel."""
+    return Key(f"INCIDENT#{incident_id}", f"THREAD#{channel}")
 
 
 # --- events --------------------------------------------------------------------------------------------------------
@@ -747,6 +753,65 @@ def delivery_of(item: Item) -> Delivery:
             receipt=None if item["receipt"] is None else _text(item, "receipt"),
             refused=item["refused"] is True,
             lease_until=None if item["lease_until"] is None else _moment(item, "lease_until"),
+            revision=_int(item, "revision"),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """Where the alerts of one incident stand together on a channel that has threads.
+
+    `place` is where the channel keeps it (Slack's channel id), `parent` the message that it begins with (Slack's `ts`),
+    None while there is none; `opened_by` the number of the alert for which it was posted. `claimed_until` (UTC) keeps
+    two senders from beginning it together; `revision` counts writes.
+    """
+
+    incident_id: str
+    account_id: str
+    channel: str
+    place: str
+    parent: str | None = None
+    opened_by: int = 0
+    claimed_until: datetime | None = None
+    revision: int = 0
+
+
+def thread_item(thread: Thread) -> Item:
+    """Return a thread's item."""
+    key = thread_key(thread.incident_id, thread.channel)
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "incident_id": thread.incident_id,
+        "account_id": thread.account_id,
+        "channel": thread.channel,
+        "place": thread.place,
+        "parent": thread.parent,
+        "opened_by": thread.opened_by,
+        "claimed_until": moment_text(thread.claimed_until) if thread.claimed_until else None,
+        "revision": thread.revision,
+    }
+
+
+def thread_of(item: Item) -> Thread:
+    """Read a thread's item.
+
+    Raises:
+        DamagedItemError: the item cannot be understood; no retry helps.
+
+    """
+    return _reading(
+        "a thread",
+        lambda: Thread(
+            incident_id=_text(item, "incident_id"),
+            account_id=_text(item, "account_id"),
+            channel=_text(item, "channel"),
+            place=_text(item, "place"),
+            parent=None if item["parent"] is None else _text(item, "parent"),
+            opened_by=_int(item, "opened_by"),
+            claimed_until=None if item["claimed_until"] is None else _moment(item, "claimed_until"),
             revision=_int(item, "revision"),
         ),
     )

@@ -13,6 +13,7 @@ from rootwatch.audit.items import (
     USED_PREFIX,
     Delivery,
     Head,
+    Thread,
     address_item,
     address_key,
     address_of,
@@ -46,6 +47,9 @@ from rootwatch.audit.items import (
     source_key,
     source_of,
     stored_record,
+    thread_item,
+    thread_key,
+    thread_of,
     use_item,
     use_key,
     use_of,
@@ -301,6 +305,26 @@ class AuditStore:
         """
         written = replace(after, revision=before.revision + 1)
         self._table.write([Put(delivery_item(written), expects=("revision", before.revision))])
+        return written
+
+    def thread(self, incident_id: str, channel: str) -> Thread | None:
+        """Return the thread of an incident on a channel, or None where nobody began one."""
+        (item,) = self._table.get([thread_key(incident_id, channel)])
+        return thread_of(item) if item else None
+
+    def write_thread(self, before: Thread | None, after: Thread) -> Thread:
+        """Write a thread if nobody wrote it since `before` (None: it was not there), and return its new revision.
+
+        Raises:
+            StoreConflictError: somebody else did; read it again.
+
+        """
+        if before is None:
+            written = replace(after, revision=1)
+            self._table.write([Put(thread_item(written), absent=True)])
+        else:
+            written = replace(after, revision=before.revision + 1)
+            self._table.write([Put(thread_item(written), expects=("revision", before.revision))])
         return written
 
     # --- declared use ----------------------------------------------------------------------------------------------

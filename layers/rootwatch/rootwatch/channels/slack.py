@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from rootwatch.alert import DO_NOT, SEPARATOR, Alert, detection_title, shown
+from rootwatch.alert import DO_NOT, LONGEST_HEADLINE, SEPARATOR, Alert, clock, detection_title, shown, story
 from rootwatch.channels.forms import bare_words
 from rootwatch.detections.detection import Severity
 from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError, MessageRefusedError
+from rootwatch.incident import Incident
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -106,6 +107,42 @@ def payload(alert: Alert, runbook_url: str = "") -> dict[str, Any]:
     }
 
 
+def parent_payload(alert: Alert, incident: Incident | None) -> dict[str, Any]:
+    """Return the message that an incident's thread begins with: how the incident stands now. Pure.
+
+    Args:
+        alert: the alert that was just sent, or is to be sent first.
+        incident: the incident as the table has it; None where it cannot be read, and then the alert alone speaks.
+
+    """
+    severity = incident.severity if incident else alert.severity
+    state = "CLOSED" if incident and not incident.open else "OPEN"
+    title = f"{_SIGNS[severity]} {state}: root use in account {shown(alert.account_id, 64)}"
+    records = incident.records if incident else alert.counts.get("records", 0)
+    facts = [("State", state.lower()), ("Severity", str(severity)), ("Records", str(records))]
+    if incident:
+        facts += [("Alerts", str(incident.alerts)), ("Since", clock(incident.opened_at))]
+    facts.append(("Last act", clock(incident.last_at if incident else alert.time)))
+    blocks: list[dict[str, Any]] = [
+        {"type": "header", "text": _plain(title, LONGEST_HEADER)},
+        {"type": "section", "fields": [_plain(f"{label}: {value}", LONGEST_ELEMENT) for label, value in facts]},
+    ]
+    if incident:
+        blocks.append({"type": "section", "text": _plain(f"So far: {story(incident)}", LONGEST_TEXT)})
+    if incident is None or alert.number >= incident.alerts:  # an older one that is late is not the latest
+        headline = f"Latest alert: {shown(alert.headline, LONGEST_HEADLINE)}"
+        blocks.append({"type": "section", "text": _plain(headline, LONGEST_TEXT)})
+    where = f"incident {shown(alert.incident_id, 64)}; every alert is in the thread of this message"
+    blocks.append({"type": "context", "elements": [_plain(where, LONGEST_ELEMENT)]})
+    text = SEPARATOR.join((title, str(severity), shown(alert.headline, LONGEST_HEADLINE)))
+    return {"text": escaped(text)[:LONGEST_TEXT], "blocks": blocks}
+
+
+def forms(alert: Alert, runbook_url: str = "") -> tuple[Callable[[], dict[str, Any]], ...]:
+    """Return what makes the forms of an alert's message, the richest first; see `post_best_form`."""
+    return lambda: payload(alert, runbook_url), lambda: plain_payload(alert), lambda: bare_payload(alert)
+
+
 _PLAIN_PARTS: Final[tuple[Callable[[Alert], str], ...]] = (
     lambda alert: f"{_SIGNS[alert.severity]} {alert.severity.upper()}: {shown(alert.headline, LONGEST_ELEMENT)}",
     lambda alert: _lines(alert.briefing),
@@ -179,7 +216,7 @@ def webhook_address(secret: object, origin: str) -> str | None:
     address = secret.get("webhook_url") if isinstance(secret, Mapping) else None
     if isinstance(secret, Mapping) and (address is None or address == ""):
         return None
-    message = f'Slack\'s secret must be JSON such as {{"webhook_url": "{origin}/services/…"}}.'
+    message = f'Slack\'s secret must be JSON such as {{"webhook_url": "{origin}/services/…"}}, or hold a bot_token.'
     if not isinstance(address, str):
         raise DeliveryRefusedError(message)
     try:
