@@ -119,6 +119,7 @@ class _State:
     refusals: deque[Refusal] = field(default_factory=lambda: deque(maxlen=MAX_KEPT_MESSAGES))
     edits: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     """What stands in each of a bot's messages now, and stood there before, by `ts`."""
+    refused_texts: dict[str, str] = field(default_factory=dict)
     requests: int = 0
     count: int = 0
 
@@ -227,6 +228,11 @@ class SlackReceiver:
         """
         with self._state.lock:
             self._state.order = _Order(behaviour, times, retry_after_seconds, code, only)
+
+    def refuse_containing(self, text: str, code: str) -> None:
+        """From now on refuse with this error code every message in which this text stands, and accept the others."""
+        with self._state.lock:
+            self._state.refused_texts[text] = code
 
     def wait_for(self, count: int, seconds: float) -> tuple[ReceivedMessage, ...]:
         """Return the alerts as soon as there are `count`, or those there are after so many seconds."""
@@ -437,6 +443,8 @@ class _Handler(BaseHTTPRequestHandler):
             payload = json.loads(body)
         except (ValueError, RecursionError):
             return self._refuse(HTTPStatus.BAD_REQUEST, "invalid_payload", "the body is not JSON")
+        if code := self._poison(body):
+            return self._refuse(_WEBHOOK_STATUS.get(code, HTTPStatus.BAD_REQUEST), code, "as told, for its text")
         if problem := problem_with(payload):
             return self._refuse(HTTPStatus.BAD_REQUEST, *problem)
         self._keep(ReceivedMessage(datetime.now(UTC), self.path, payload))
@@ -450,11 +458,19 @@ class _Handler(BaseHTTPRequestHandler):
             payload = None
         if problem := self._call_problem(payload):
             return self._deny(*problem)
+        if code := self._poison(body):
+            return self._deny(code, "as told, for its text")
         if method == "chat.postMessage":
             return self._post(payload)
         if method == "chat.update":
             return self._update(payload)
         return self._deny("unknown_method", method)
+
+    def _poison(self, body: bytes) -> str | None:
+        """Return the error code for a message in which a text stands that is to be refused."""
+        with self.server.state.lock:
+            poisons = self.server.state.refused_texts
+            return next((code for text, code in poisons.items() if text.encode() in body), None)
 
     def _call_problem(self, payload: object) -> tuple[str, str] | None:
         token = self.headers.get("Authorization", "")

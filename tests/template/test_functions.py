@@ -139,7 +139,7 @@ def test_notifiers_read_their_own_deliveries(stack: Stack, function: str) -> Non
     assert found["ParallelizationFactor"] == 1
     assert found["StartingPosition"] == "TRIM_HORIZON"
     assert 1 <= int(str(found["BatchSize"])) <= 10
-    assert 1 <= int(str(found["MaximumRetryAttempts"])) <= 10_000
+    assert int(str(found["MaximumRetryAttempts"])) == -1  # bounded by age: a number would depend on Lambda's pace
     assert 60 <= int(str(found["MaximumRecordAgeInSeconds"])) <= 21600
     assert found["DestinationConfig"] == {"OnFailure": {"Destination": stack.arn("NotifyDeadLetterQueue")}}
 
