@@ -13,6 +13,7 @@ from rootwatch.context.observation import Observation
 from rootwatch.detections.detection import OwnResources
 from rootwatch.errors import UnreadableRecordError
 from rootwatch.pipeline import inspect_document, inspection
+from rootwatch.settings import Network
 from rootwatch_cli.input import read_inputs
 
 SEVERITY_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan", "info": "dim"}
@@ -27,21 +28,25 @@ class Unreadable:
     error: str
 
 
-def observations(files: Sequence[str], own: OwnResources) -> Iterator[Observation | Unreadable]:
+def observations(
+    files: Sequence[str], own: OwnResources, trusted_networks: Sequence[Network]
+) -> Iterator[Observation | Unreadable]:
     """Yield every record in the files with what is seen in it, and every thing that cannot be read, in input order."""
     for item in read_inputs(files, sys.stdin.buffer):
         if item.error is not None:
             yield Unreadable(item.file, item.position, item.error)
             continue
         try:
-            yield inspect_document(item.document, own)
+            yield inspect_document(item.document, own, trusted_networks)
         except UnreadableRecordError as error:
             yield Unreadable(item.file, item.position, str(error))
 
 
-def run_inspect(files: Sequence[str], *, as_json: bool, stack_name: str) -> int:
+def run_inspect(
+    files: Sequence[str], *, as_json: bool, stack_name: str, trusted_networks: Sequence[Network] = ()
+) -> int:
     """Print what is seen in the records; return 1 if anything could not be read, else 0."""
-    found = told_if_empty(observations(files, OwnResources(stack_name)), files)
+    found = told_if_empty(observations(files, OwnResources(stack_name), trusted_networks), files)
     return _print_json(found) if as_json else _print_list(found)
 
 

@@ -3,11 +3,15 @@
 import os
 import re
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from rootwatch.settings import Network
 
 app: Final = typer.Typer(
     name="rootwatch",
@@ -33,6 +37,12 @@ RunbookUrl = Annotated[str, typer.Option("--runbook-url", help="The address that
 
 Custodians = Annotated[
     str, typer.Option("--custodians", help="Whom alerts say to call, as the parameter Custodians has it.")
+]
+TrustedNetworks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-network", metavar="CIDR", help="A network of your own, such as 203.0.113.0/24; may be repeated."
+    ),
 ]
 
 
@@ -69,11 +79,15 @@ def _month(text: str | None) -> str | None:
 
 
 @app.command()
-def inspect(files: Files, *, json: Json = False, stack_name: StackName = "rootwatch") -> None:
+def inspect(
+    files: Files, *, json: Json = False, stack_name: StackName = "rootwatch", trusted_network: TrustedNetworks = None
+) -> None:
     """Say of each record, in input order, what Rootwatch sees in it. Offline and stateless."""
     from rootwatch_cli.inspect import run_inspect  # noqa: PLC0415 - each command loads only what it needs
 
-    raise typer.Exit(run_inspect(files, as_json=json, stack_name=stack_name))
+    raise typer.Exit(
+        run_inspect(files, as_json=json, stack_name=stack_name, trusted_networks=_networks(trusted_network or ()))
+    )
 
 
 @app.command()
@@ -90,6 +104,7 @@ def replay(  # noqa: PLR0913 - the command's options
     ] = 60,
     runbook_url: RunbookUrl = "",
     custodians: Custodians = "",
+    trusted_network: TrustedNetworks = None,
 ) -> None:
     """Take the records through the whole pipeline by their own clock, and print each alert. Offline."""
     from rootwatch_cli.replay import run_replay  # noqa: PLC0415 - each command loads only what it needs
@@ -103,6 +118,7 @@ def replay(  # noqa: PLR0913 - the command's options
             idle_minutes=idle_minutes,
             runbook_url=runbook_url,
             custodians=custodians,
+            trusted_networks=_networks(trusted_network or ()),
         )
     )
 
@@ -285,6 +301,16 @@ def declared_end(  # noqa: PLR0913 - the command's options
 
     where = Where(stack, table, profile, region, endpoint_url)
     raise typer.Exit(run_declared_end(where, declared_id, account, as_json=json))
+
+
+def _networks(entries: Sequence[str]) -> tuple["Network", ...]:
+    from rootwatch.errors import SettingsError  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch.settings import networks  # noqa: PLC0415
+
+    try:
+        return networks(entries, "--trusted-network")
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def main() -> None:

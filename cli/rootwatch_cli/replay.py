@@ -18,6 +18,7 @@ from rootwatch.channels import slack, sns
 from rootwatch.detections.detection import OwnResources
 from rootwatch.pipeline import Clock, Recorder, ReplaySummary
 from rootwatch.pipeline import replay as replay_records
+from rootwatch.settings import Network
 from rootwatch_cli.inspect import SEVERITY_STYLES, Unreadable, observations, told_if_empty
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def run_replay(  # noqa: PLR0913 - the command's options
     idle_minutes: int,
     runbook_url: str,
     custodians: str,
+    trusted_networks: Sequence[Network] = (),
 ) -> int:
     """Print each alert that the records cause; return 1 if anything could not be read, else 0."""
     errors = Console(stderr=True, soft_wrap=True)
@@ -48,7 +50,7 @@ def run_replay(  # noqa: PLR0913 - the command's options
     summary = ReplaySummary()
     records: list[Observation] = []
     with errors.status("Reading…") if errors.is_terminal else _Quiet():
-        for each in told_if_empty(observations(files, own), files):
+        for each in told_if_empty(observations(files, own, trusted_networks), files):
             if isinstance(each, Unreadable):
                 summary.rejected += 1
                 summary.records += 1
@@ -65,6 +67,7 @@ def run_replay(  # noqa: PLR0913 - the command's options
         now=clock,
         pause=lambda _attempt: None,
         custodians=custodians,
+        trusted_networks=trusted_networks,
     )
     show = _printer(as_json=as_json, render=render, runbook_url=runbook_url)
     for alert in replay_records(records, recorder, clock, summary):

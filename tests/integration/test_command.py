@@ -79,6 +79,29 @@ def test_bad_input_is_named_and_the_good_beside_it_read(command: str, tmp_path: 
         assert f"{tmp_path / 'missing.json'}, file: cannot be opened" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["inspect", "replay"])
+def test_a_network_that_is_none_is_refused_in_words(command: str) -> None:
+    """A trusted network that is none ends the command with status 2, its position and what is expected."""
+    done = run(command, "events", "--trusted-network", "203.0.113.0/24", "--trusted-network", "office")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Entry 2 of --trusted-network" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_inspect_says_which_sources_are_trusted() -> None:
+    """With a trusted network every address is in it or not; without one nothing is said."""
+    networks = ("--trusted-network", "203.0.113.0/24", "--trusted-network", "2001:db8::/32")
+    sources = [json.loads(line)["source"] for line in run("inspect", "events", "--json", *networks).stdout.splitlines()]
+
+    for source in sources:
+        expected = source["ip"].startswith(("203.0.113.", "2001:db8:")) if source["ip"] else None
+        assert source["trusted"] is expected
+    assert {source["trusted"] for source in sources} == {True, False, None}
+    silent = [json.loads(line)["source"] for line in run("inspect", "events", "--json").stdout.splitlines()]
+    assert {source["trusted"] for source in silent} == {None}
+
+
 def test_nothing_found_is_not_the_same_as_no_root_use(tmp_path: Path) -> None:
     """An empty folder is said to hold no records, on standard error."""
     done = run("inspect", str(tmp_path), "--json")

@@ -87,6 +87,7 @@ def test_log_group_with_retention(stack: Stack, function: str) -> None:
                 "INCIDENT_IDLE_MINUTES",
                 "REPLAY_SOURCE",
                 "CUSTODIANS",
+                "TRUSTED_NETWORKS",
             },
         ),
         (

@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -39,7 +39,7 @@ from rootwatch.pipeline import (
     run_timers,
     take_in,
 )
-from rootwatch.settings import CHANNELS
+from rootwatch.settings import CHANNELS, networks
 from tests.builders import all_specimens, as_sqs_event, build_envelope, load_expectations, load_specimen
 from tests.unit.workbench import (
     ACCOUNT,
@@ -107,6 +107,22 @@ def test_results_keep_the_order_of_the_messages() -> None:
     assert [result.fate for result in results] == [
         Fate.RECORDED, Fate.RECORDED, Fate.IRRELEVANT, Fate.RECORDED, Fate.REJECTED,
     ]  # fmt: skip
+
+
+def test_a_recorder_passes_its_trusted_networks_on() -> None:
+    """What detect records was classified with the networks of its recorder."""
+    seen: list[bool | None] = []
+
+    class Store(AuditStore):
+        def read_account(self, account_id: str, observations: Sequence[Any], now: datetime) -> Any:
+            seen.extend(observation.source.trusted for observation in observations)
+            return super().read_account(account_id, observations, now)
+
+    recorder = replace(
+        make_recorder(), store=Store(CheckedTable()), trusted_networks=networks(["198.51.100.0/24"], "-")
+    )
+    detect_messages([make_message(build_envelope("console_login"))], recorder)
+    assert seen == [True]
 
 
 def test_a_duplicate_adds_nothing() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from rootwatch.errors import SettingsError
-from rootwatch.settings import DetectSettings, NotifySlackSettings, NotifySnsSettings, environment
+from rootwatch.settings import DetectSettings, NotifySlackSettings, NotifySnsSettings, environment, networks
 
 DETECT = {"TABLE_NAME": "audit", "DEAD_LETTER_QUEUE_URL": "https://sqs/dead", "STACK_NAME": "rootwatch"}
 SNS = {
@@ -44,6 +44,28 @@ def test_idle_minutes_out_of_range(text: str) -> None:
     """The idle time is a whole number of minutes within its range, or an error that names the range."""
     with pytest.raises(SettingsError, match="from 5 to 1440"):
         DetectSettings.from_environment(DETECT | {"INCIDENT_IDLE_MINUTES": text})
+
+
+def test_trusted_networks() -> None:
+    """Networks are listed with commas, blanks do not count, and a bare address is a network of one."""
+    settings = DetectSettings.from_environment(
+        DETECT | {"TRUSTED_NETWORKS": " 203.0.113.0/24 ,198.51.100.7,2001:db8::/32"}
+    )
+    assert [str(each) for each in settings.trusted_networks] == ["203.0.113.0/24", "198.51.100.7/32", "2001:db8::/32"]
+    for text in (" ", ""):
+        assert DetectSettings.from_environment(DETECT | {"TRUSTED_NETWORKS": text}).trusted_networks == ()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["", " ", "office", "203.0.113.7/24", "203.0.113.0/33", "203.0.113/24", "::ffff:203.0.113.0/120", "2001:db8::/129"],
+)
+def test_a_network_that_is_none_is_named_by_its_position(entry: str) -> None:
+    """What would trust more, less or nothing at all is an error that says which entry, and what is expected."""
+    with pytest.raises(SettingsError, match=r"Entry 2 of TRUSTED_NETWORKS .*203\.0\.113\.0/24"):
+        DetectSettings.from_environment(DETECT | {"TRUSTED_NETWORKS": f"198.51.100.0/24,{entry}"})
+    with pytest.raises(SettingsError, match="Entry 1 of --trusted-network"):
+        networks([entry], "--trusted-network")
 
 
 def test_sns() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from rootwatch.context.source import SourceKind, classify
+from rootwatch.settings import networks
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,36 @@ def test_kinds(text: str | None, kind: SourceKind, ip: str | None) -> None:
     source = classify(text)
     assert (source.kind, source.ip) == (kind, ip)
     assert source.raw == (None if kind is SourceKind.ABSENT else text)
+
+
+@pytest.mark.parametrize(
+    ("text", "trusted"),
+    [
+        ("203.0.113.7", True),
+        ("::ffff:203.0.113.7", True),
+        ("203.0.114.7", False),
+        ("2001:db8:1::7", True),
+        ("2001:db8:2::7", False),
+        ("10.1.2.3", False),
+        ("198.51.100.9", True),
+        ("10.0.0.1, 203.0.113.9", True),
+        ("203.0.114.1, 203.0.113.9", False),
+        ("AWS Internal", None),
+        ("ec2.amazonaws.com", None),
+        ("0.0.0.0", None),  # noqa: S104 - no address to bind to
+        ("rubbish", None),
+        (None, None),
+    ],
+)
+def test_trusted_networks(text: str | None, trusted: bool | None) -> None:  # noqa: FBT001
+    """Any address is inside or outside of the configured networks; what is no address is neither."""
+    configured = networks(["203.0.113.0/24", "2001:db8:1::/48", "198.51.100.9"], "TRUSTED_NETWORKS")
+    assert classify(text, configured).trusted is trusted
+
+
+def test_without_trusted_networks_nothing_is_said() -> None:
+    """Where no network is configured, no address is called trusted, and none is called untrusted."""
+    assert classify("203.0.113.7").trusted is None
 
 
 def test_what_a_source_is_remembered_by() -> None:

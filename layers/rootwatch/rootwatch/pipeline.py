@@ -40,7 +40,7 @@ from rootwatch.incident import (
     tick,
 )
 from rootwatch.record import ActorKind, Record, read_document, read_envelope, read_json
-from rootwatch.settings import CHANNELS
+from rootwatch.settings import CHANNELS, Network
 
 MOST_TRIES = 12
 """Times a batch is folded again after somebody else wrote its account, before it goes back to the queue."""
@@ -89,7 +89,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """What records need to be recorded: the store, our own names, the clock and the patience.
+    """What records need to be recorded: the store, our own names and networks, the clock and the patience.
 
     `pause` waits before try number n (from 1) after a conflict, with jitter; tests pass one that does not wait.
     `custodians` is whom alerts say to call.
@@ -102,6 +102,7 @@ class Recorder:
     pause: Callable[[int], None]
     channels: Sequence[str] = CHANNELS
     custodians: str = ""
+    trusted_networks: Sequence[Network] = ()
 
 
 # --- functions/detect ----------------------------------------------------------------------------------------------
@@ -134,7 +135,9 @@ def detect_messages(messages: Sequence[Message], recorder: Recorder, replay_sour
     for position, message in enumerate(messages):
         try:
             record = read_envelope(read_json(message.body), replay_source=replay_source)
-            observation = observe(record, recorder.own, sent_at=message.sent_at)
+            observation = observe(
+                record, recorder.own, sent_at=message.sent_at, trusted_networks=recorder.trusted_networks
+            )
             observation = replace(observation, may_wait=message.receives == 1)
         except UnreadableRecordError as error:
             results[position] = Result(message, Fate.REJECTED, str(error))
@@ -368,14 +371,14 @@ def next_timer(account_id: str, recorder: Recorder) -> datetime | None:
 # --- inspect and replay --------------------------------------------------------------------------------------------
 
 
-def inspect_document(document: object, own: OwnResources) -> Observation:
+def inspect_document(document: object, own: OwnResources, trusted_networks: Sequence[Network] = ()) -> Observation:
     """Read one record or envelope out of a file, with its detections and context; stateless.
 
     Raises:
         UnreadableRecordError: it is no record; no retry helps.
 
     """
-    return observe(read_document(document), own)
+    return observe(read_document(document), own, trusted_networks=trusted_networks)
 
 
 def inspection(observation: Observation) -> dict[str, object]:

@@ -1,11 +1,14 @@
 """One frozen class per function: what it needs from its environment. The only reader of `os.environ`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from urllib.parse import urlsplit
 
 from rootwatch.errors import SettingsError
+
+Network = IPv4Network | IPv6Network
 
 CHANNELS = ("slack", "sns")
 """The channels that every alert is due on. A channel without a secret keeps its delivery as `unconfigured`."""
@@ -34,6 +37,35 @@ def _whole_number(values: Mapping[str, str], name: str, *, default: int, least: 
     return int(text)
 
 
+def networks(entries: Sequence[str], where: str) -> tuple[Network, ...]:
+    """Read networks in CIDR notation; a bare address is a network of one.
+
+    Raises:
+        SettingsError: names `where`, the position of the entry from 1, and what is expected; no retry helps.
+
+    """
+    found: list[Network] = []
+    for position, entry in enumerate(entries, start=1):
+        try:
+            network = ip_network(entry.strip())
+        except ValueError:
+            network = None
+        # Sources are compared in their IPv4 spelling, so such a network would match nothing, and nobody would know.
+        if network is None or (network.version == 6 and network.network_address.ipv4_mapped):  # noqa: PLR2004
+            message = (
+                f"Entry {position} of {where} is no network. Expected CIDR notation that begins at the network's first "
+                "address, such as 203.0.113.0/24 or 2001:db8::/32."
+            )
+            raise SettingsError(message)
+        found.append(network)
+    return tuple(found)
+
+
+def _entries(values: Mapping[str, str], name: str) -> list[str]:
+    text = values.get(name, "").strip()
+    return text.split(",") if text else []
+
+
 @dataclass(frozen=True, slots=True)
 class DetectSettings:
     """What `functions/detect` needs."""
@@ -46,6 +78,7 @@ class DetectSettings:
     idle_minutes: int
     replay_source: str
     custodians: str = ""
+    trusted_networks: tuple[Network, ...] = ()
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> "DetectSettings":
@@ -64,6 +97,7 @@ class DetectSettings:
             idle_minutes=_whole_number(values, "INCIDENT_IDLE_MINUTES", default=60, least=5, most=1440),
             replay_source=values.get("REPLAY_SOURCE", "").strip(),
             custodians=values.get("CUSTODIANS", "").strip(),
+            trusted_networks=networks(_entries(values, "TRUSTED_NETWORKS"), "TRUSTED_NETWORKS"),
         )
 
 

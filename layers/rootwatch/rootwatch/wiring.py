@@ -96,6 +96,7 @@ def intake() -> Intake:
         now=_now,
         pause=_jitter,
         custodians=settings.custodians,
+        trusted_networks=settings.trusted_networks,
     )
     leave = _dead_letters(settings.dead_letter_queue_url)
 

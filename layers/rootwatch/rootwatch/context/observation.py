@@ -1,12 +1,13 @@
 """A record with everything that is known about it: what the later steps work on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from rootwatch.context import client, role_alternative, root_tasks, source
 from rootwatch.context.client import Client
 from rootwatch.context.root_tasks import RootNeed
-from rootwatch.context.source import Source
+from rootwatch.context.source import Network, Source
 from rootwatch.detections.catalogue import detect, highest
 from rootwatch.detections.detection import Finding, OwnResources, Severity
 from rootwatch.detections.organization import looks_assumed
@@ -101,12 +102,18 @@ class Observation:
         return self.delay is not None and self.delay > LATE_AFTER
 
 
-def observe(record: Record, own: OwnResources, *, sent_at: datetime | None = None) -> Observation:
+def observe(
+    record: Record,
+    own: OwnResources,
+    *,
+    sent_at: datetime | None = None,
+    trusted_networks: Sequence[Network] = (),
+) -> Observation:
     """Join a record with its detections and its stateless context; never raises."""
     if looks_assumed(record):
         record = replace(record, actor=replace(record.actor, kind=ActorKind.ASSUMED_ROOT))
     problems = list(record.problems)
-    where = source.classify(record.source_text)
+    where = source.classify(record.source_text, trusted_networks)
     if where.raw is not None and "," in where.raw and where.ip:
         problems.append("sourceIPAddress is a list; the first public address counts")
     elif where.kind is source.SourceKind.INVALID:

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-refe
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -29,7 +30,8 @@ class SourceKind(StrEnum):
 class Source:
     """Where a record came from: `ip` in its normal spelling, `raw` as the record has it.
 
-    `trusted`, `owner` and `country` are None for "not looked up".
+    `trusted` is None where no network is configured as trusted, or the source is no address. `owner` and `country` are
+    None for "not looked up".
     """
 
     kind: SourceKind
@@ -57,10 +59,10 @@ _NO_ONES: Final[tuple[Network, ...]] = tuple(
 """Addresses that no host can send from."""
 
 
-def classify(text: str | None) -> Source:
+def classify(text: str | None, trusted: Sequence[Network] = ()) -> Source:
     """Return what kind of source the text of sourceIPAddress names; never raises.
 
-    Of a list, the first public address counts, else the first address.
+    Of a list, the first public address counts, else the first address. `trusted` holds the operator's own networks.
     """
     if text is None or not text.strip():
         return Source(SourceKind.ABSENT)
@@ -73,11 +75,15 @@ def classify(text: str | None) -> Source:
     addresses = [address for part in raw.split(",")[:16] if (address := _address(part.strip()))]
     usable = [address for address in addresses if not _within(address, _NO_ONES)]
     public = [address for address in usable if not _within(address, _PRIVATE)]
-    if public:
-        return Source(SourceKind.PUBLIC, ip=str(public[0]), raw=text)
-    if usable:
-        return Source(SourceKind.PRIVATE, ip=str(usable[0]), raw=text)
-    return Source(SourceKind.INVALID, raw=text)
+    if not usable:
+        return Source(SourceKind.INVALID, raw=text)
+    address = public[0] if public else usable[0]
+    return Source(
+        SourceKind.PUBLIC if public else SourceKind.PRIVATE,
+        ip=str(address),
+        raw=text,
+        trusted=_within(address, trusted) if trusted else None,
+    )
 
 
 def _address(text: str) -> Address | None:
@@ -91,5 +97,5 @@ def _address(text: str) -> Address | None:
     return mapped or address
 
 
-def _within(address: Address, networks: tuple[Network, ...]) -> bool:
+def _within(address: Address, networks: Sequence[Network]) -> bool:
     return any(address.version == network.version and address in network for network in networks)
