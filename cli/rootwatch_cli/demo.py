@@ -27,8 +27,9 @@ from rootwatch.alert import Alert, shown
 from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.audit.store import AuditStore, ChainReport
 from rootwatch.channels import sns
-from rootwatch_cli.local_stack import Deployment, LocalStack, LocalStackError, local_stack
+from rootwatch_cli.local_stack import ACCOUNT_ID, Deployment, LocalStack, LocalStackError, local_stack
 from rootwatch_cli.project import BUILT_TEMPLATE
+from rootwatch_cli.rdap_server import RdapServer, Registration
 from rootwatch_cli.slack_receiver import SlackReceiver
 from rootwatch_cli.specimen import load_specimen
 
@@ -40,6 +41,13 @@ READS: Final = 50
 SECONDS_PER_ALERT: Final = 60.0
 SECONDS_FOR_READS: Final = 120.0
 ENTRIES_PER_PUT: Final = 10
+
+
+REGISTRATIONS: Final = (
+    Registration("203.0.113.0/24", "Example Hosting", "NL", elsewhere=True),
+    Registration("198.51.100.0/24", "Example University", "US"),
+)
+"""The networks of the story, as the internet registries would know them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,7 @@ class Stage:
     stack: LocalStack
     deployment: Deployment
     slack: SlackReceiver
+    registries: RdapServer
     subscriber_url: str
 
     def subscriber_messages(self) -> list[dict[str, Any]]:
@@ -105,15 +114,19 @@ class Stage:
 
 
 @contextmanager
-def staged(told: Callable[[str], None] = lambda _words: None) -> Iterator[Stage]:
-    """Start emulator and receiver, deploy the built template, subscribe a queue, hand the webhook to the stack.
+def staged(
+    told: Callable[[str], None] = lambda _words: None,
+    parameters: Callable[[LocalStack], Mapping[str, str]] = lambda _stack: {},
+) -> Iterator[Stage]:
+    """Start emulator, receiver and registries, deploy the built template, subscribe a queue, hand over the webhook.
 
     Args:
         told: is called with each step in words, when the step is done.
+        parameters: further parameters of the stack, made on the emulator before the stack is deployed.
 
     Raises LocalStackError when something is missing or does not start; its message says what to do.
     """
-    with SlackReceiver() as slack, local_stack() as stack:
+    with SlackReceiver() as slack, RdapServer(REGISTRATIONS) as registries, local_stack() as stack:
         told(f"an AWS of our own (MiniStack) listens on {stack.endpoint_url}")
         deployment = stack.deploy(
             BUILT_TEMPLATE,
@@ -122,7 +135,10 @@ def staged(told: Callable[[str], None] = lambda _words: None) -> Iterator[Stage]
                 "RecordReadOnlyEvents": "false",  # the emulator's rules know no other state than ENABLED
                 "ReplaySource": REPLAY_SOURCE,
                 "SlackOrigin": slack.origin,
-            },
+                "RdapOrigin": registries.origin,
+                "AccountNames": f"{ACCOUNT_ID}=Production",
+            }
+            | dict(parameters(stack)),
             STACK_NAME,
         )
         told(f"template.yaml is deployed with its functions: {len(deployment.resources)} resources")
@@ -138,7 +154,8 @@ def staged(told: Callable[[str], None] = lambda _words: None) -> Iterator[Stage]
             SecretId=f"{STACK_NAME}-slack", SecretString=json.dumps({"webhook_url": slack.webhook_url})
         )
         told(f"Slack's secret holds the webhook of a Slack-shaped receiver on {slack.origin}")
-        yield Stage(stack, deployment, slack, subscriber_url)
+        told(f"a stand-in for the internet registries on {registries.origin} knows whose networks the story's are")
+        yield Stage(stack, deployment, slack, registries, subscriber_url)
 
 
 def story_records(now: datetime) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -305,8 +322,9 @@ def _show_table(console: Console, stage: Stage) -> ChainReport:
         "head": f"record {report.sequence}, chain {report.chain[:16]}…",
         "delivery": ", ".join(f"{count} {state}" for state, count in sorted(states.items())),
         "alert": "what was told, as it was told",
+        "cache": "whose networks the addresses are in",
     }
-    for kind in ("event", "incident", "alert", "delivery", "source", "head"):
+    for kind in ("event", "incident", "alert", "delivery", "source", "cache", "head"):
         table.add_row(kind, str(counts[kind]), Text(remarks.get(kind, "")))
     console.print()
     console.print(table)
@@ -316,6 +334,8 @@ def _show_table(console: Console, stage: Stage) -> ChainReport:
 def _kind_of(item: Mapping[str, Any]) -> str:
     if item["pk"]["S"].startswith("EVENTS#"):
         return "event"
+    if item["pk"]["S"].startswith("CACHE#"):
+        return "cache"
     return str(item["sk"]["S"]).partition("#")[0].lower()
 
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -43,11 +43,16 @@ def observations(
 
 
 def run_inspect(
-    files: Sequence[str], *, as_json: bool, stack_name: str, trusted_networks: Sequence[Network] = ()
+    files: Sequence[str],
+    *,
+    as_json: bool,
+    stack_name: str,
+    trusted_networks: Sequence[Network],
+    account_names: Mapping[str, str],
 ) -> int:
     """Print what is seen in the records; return 1 if anything could not be read, else 0."""
     found = told_if_empty(observations(files, OwnResources(stack_name), trusted_networks), files)
-    return _print_json(found) if as_json else _print_list(found)
+    return _print_json(found, account_names) if as_json else _print_list(found)
 
 
 def told_if_empty(
@@ -62,14 +67,14 @@ def told_if_empty(
         sys.stderr.write(f"No records were found in {', '.join(visible(file) for file in files)}.\n")
 
 
-def _print_json(found: Iterator[Observation | Unreadable]) -> int:
+def _print_json(found: Iterator[Observation | Unreadable], account_names: Mapping[str, str]) -> int:
     status = 0
     for each in found:
         if isinstance(each, Unreadable):
             status = 1
             line: dict[str, object] = {"error": each.error, "file": each.file, "position": each.position}
         else:
-            line = inspection(each)
+            line = inspection(each, account_names)
         # ASCII only: a record's terminal escapes and lone surrogates stay harmless text.
         sys.stdout.write(json.dumps(line, ensure_ascii=True) + "\n")
     sys.stdout.flush()

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -45,6 +45,15 @@ TrustedNetworks = Annotated[
     ),
 ]
 
+AccountNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--account-name",
+        metavar="ID=NAME",
+        help="What an account is called, such as 111122223333=Production; may be repeated.",
+    ),
+]
+
 
 Stack = Annotated[str, typer.Option("--stack", envvar="ROOTWATCH_STACK", help="The name of the deployed stack.")]
 Table = Annotated[
@@ -80,13 +89,24 @@ def _month(text: str | None) -> str | None:
 
 @app.command()
 def inspect(
-    files: Files, *, json: Json = False, stack_name: StackName = "rootwatch", trusted_network: TrustedNetworks = None
+    files: Files,
+    *,
+    json: Json = False,
+    stack_name: StackName = "rootwatch",
+    trusted_network: TrustedNetworks = None,
+    account_name: AccountNames = None,
 ) -> None:
     """Say of each record, in input order, what Rootwatch sees in it. Offline and stateless."""
     from rootwatch_cli.inspect import run_inspect  # noqa: PLC0415 - each command loads only what it needs
 
     raise typer.Exit(
-        run_inspect(files, as_json=json, stack_name=stack_name, trusted_networks=_networks(trusted_network or ()))
+        run_inspect(
+            files,
+            as_json=json,
+            stack_name=stack_name,
+            trusted_networks=_networks(trusted_network or ()),
+            account_names=_account_names(account_name or ()),
+        )
     )
 
 
@@ -105,6 +125,7 @@ def replay(  # noqa: PLR0913 - the command's options
     runbook_url: RunbookUrl = "",
     custodians: Custodians = "",
     trusted_network: TrustedNetworks = None,
+    account_name: AccountNames = None,
 ) -> None:
     """Take the records through the whole pipeline by their own clock, and print each alert. Offline."""
     from rootwatch_cli.replay import run_replay  # noqa: PLC0415 - each command loads only what it needs
@@ -119,6 +140,7 @@ def replay(  # noqa: PLR0913 - the command's options
             runbook_url=runbook_url,
             custodians=custodians,
             trusted_networks=_networks(trusted_network or ()),
+            account_names=_account_names(account_name or ()),
         )
     )
 
@@ -309,6 +331,16 @@ def _networks(entries: Sequence[str]) -> tuple["Network", ...]:
 
     try:
         return networks(entries, "--trusted-network")
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _account_names(entries: Sequence[str]) -> Mapping[str, str]:
+    from rootwatch.errors import SettingsError  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch.settings import account_names  # noqa: PLC0415
+
+    try:
+        return account_names(entries, "--account-name")
     except SettingsError as error:
         raise typer.BadParameter(str(error)) from None
 

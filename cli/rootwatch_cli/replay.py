@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from rootwatch.alert import Alert, visible
 from rootwatch.audit.memory import MemoryTable
 from rootwatch.audit.store import AuditStore
 from rootwatch.channels import slack, sns
+from rootwatch.context.surroundings import StatedNames
 from rootwatch.detections.detection import OwnResources
 from rootwatch.pipeline import Clock, Recorder, ReplaySummary
 from rootwatch.pipeline import replay as replay_records
@@ -42,7 +43,8 @@ def run_replay(  # noqa: PLR0913 - the command's options
     idle_minutes: int,
     runbook_url: str,
     custodians: str,
-    trusted_networks: Sequence[Network] = (),
+    trusted_networks: Sequence[Network],
+    account_names: Mapping[str, str],
 ) -> int:
     """Print each alert that the records cause; return 1 if anything could not be read, else 0."""
     errors = Console(stderr=True, soft_wrap=True)
@@ -68,6 +70,7 @@ def run_replay(  # noqa: PLR0913 - the command's options
         pause=lambda _attempt: None,
         custodians=custodians,
         trusted_networks=trusted_networks,
+        surroundings=StatedNames(account_names),
     )
     show = _printer(as_json=as_json, render=render, runbook_url=runbook_url)
     for alert in replay_records(records, recorder, clock, summary):

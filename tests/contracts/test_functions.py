@@ -114,6 +114,7 @@ def stack(monkeypatch: pytest.MonkeyPatch, receiver: SlackReceiver) -> Iterator[
         "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_LAMBDA_FUNCTION_NAME": "rootwatch-test", "POWERTOOLS_TRACE_DISABLED": "true", "TABLE_NAME": TABLE,
         "STACK_NAME": "rootwatch", "SLACK_SECRET_ID": SECRET_NAME, "SLACK_ORIGIN": receiver.origin,
+        "LOOK_UP_OWNERS": "false",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     made_once = (wiring.intake, wiring.sns_notifier, wiring.slack_notifier)

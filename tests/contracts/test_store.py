@@ -15,6 +15,7 @@ from rootwatch.audit.items import (
     DeliveryState,
     address_key,
     alert_key,
+    cache_key,
     delivery_key,
     event_key,
     head_key,
@@ -26,6 +27,7 @@ from rootwatch.audit.memory import MemoryTable
 from rootwatch.audit.store import AuditStore, Changes, Known
 from rootwatch.audit.table import Item, Key, Put, Table, Value, key_of
 from rootwatch.context.observation import Observation
+from rootwatch.context.surroundings import Remembered, Subject
 from rootwatch.errors import DamagedItemError, StoreConflictError
 from rootwatch.incident import AccountState, fold
 from rootwatch.record import canonical_json
@@ -472,3 +474,45 @@ def test_an_attribute_that_is_null_is_there(table: Table) -> None:
     with pytest.raises(StoreConflictError):
         table.write([Put({"pk": "A", "sk": "a", "version": 1}, expects=("version", None))])
     assert table.get([Key("A", "a")]) == [{"pk": "A", "sk": "a", "version": None}]
+
+
+class TestCaches:
+    """What was looked up is remembered beside the evidence, and its loss or damage is never an error."""
+
+    SUBJECTS = (Subject("owner", "203.0.113.7"), Subject("owner", "::7"), Subject("account-name", ACCOUNT))
+
+    def test_nothing_is_remembered_at_first(self, store: AuditStore) -> None:
+        """An empty table knows nothing of anything."""
+        assert store.recall(self.SUBJECTS) == {}
+        assert store.recall([]) == {}
+
+    def test_what_is_kept_comes_back(self, store: AuditStore) -> None:
+        """Several kinds at once, each under its own key, and a later entry in place of an earlier one."""
+        entries = {subject: Remembered({"name": f"{subject.name}"}, NOW) for subject in self.SUBJECTS}
+        store.keep(entries)
+        assert store.recall([*self.SUBJECTS, Subject("service", "rdap.arin.net")]) == entries
+        later = {self.SUBJECTS[0]: Remembered({}, NOW.replace(year=2027))}
+        store.keep(later)
+        assert store.recall(self.SUBJECTS) == entries | later
+
+    @pytest.mark.parametrize("attributes", [{"fields": "x"}, {"expires": "soon"}, {"fields": {"name": 7}}])
+    def test_a_damaged_entry_is_as_good_as_none(
+        self, store: AuditStore, table: Table, attributes: dict[str, Any]
+    ) -> None:
+        """The others are still read, and the damaged one is replaced."""
+        entries = {subject: Remembered({"name": "Example"}, NOW) for subject in self.SUBJECTS}
+        store.keep(entries)
+        damaged = self.SUBJECTS[0]
+        _change(table, cache_key(damaged), **attributes)
+        assert store.recall(self.SUBJECTS) == {each: entries[each] for each in self.SUBJECTS[1:]}
+        store.keep({damaged: entries[damaged]})
+        assert store.recall(self.SUBJECTS) == entries
+
+    def test_the_evidence_stays_as_it_is(self, store: AuditStore) -> None:
+        """A cache is no part of an account, its incidents or its chain."""
+        changes = _record(store, *STORY)
+        before = store.read_account(ACCOUNT, STORY, NOW)
+        store.keep({subject: Remembered({}, NOW) for subject in self.SUBJECTS})
+        assert store.read_account(ACCOUNT, STORY, NOW) == before
+        assert store.verify_chain(ACCOUNT, [MONTH]).faults == ()
+        assert len(changes.events) == 3

@@ -2,8 +2,11 @@
 
 import json
 import logging
+import subprocess
+import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
@@ -11,9 +14,12 @@ import pytest
 
 from rootwatch import wiring
 from rootwatch.alert import compose
+from rootwatch.context.network_owner import Owner
+from rootwatch.context.surroundings import Found
 from rootwatch.delivery import Sent
 from rootwatch.errors import DeliveryFailedError
 from rootwatch_cli.slack_receiver import WEBHOOK_PATH, Behaviour, SlackReceiver
+from tests.builders.databases import FIVE_NETWORKS, write_database
 from tests.contracts.conftest import TABLE_NAME
 from tests.unit.workbench import fold_all, make_observation
 
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 LIBRARIES = ("botocore", "urllib3")
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -68,6 +75,95 @@ def test_no_log_holds_the_webhook_however_much_is_logged(
     told = caplog.text + "".join(traceback.format_exception(caught.value))
     assert WEBHOOK_PATH.rpartition("/")[2] not in told
     assert "/services/" not in told
+
+
+@pytest.fixture
+def _detect_as_if_new(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment of detect, and no adapter that another test made."""
+    for name, value in {
+        "TABLE_NAME": TABLE_NAME, "DEAD_LETTER_QUEUE_URL": "https://sqs/dead", "STACK_NAME": "rootwatch",
+        "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1",
+        "LOOK_UP_OWNERS": "false",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    for function in (wiring.intake, wiring._session):
+        function.cache_clear()
+    yield
+    for function in (wiring.intake, wiring._session):
+        function.cache_clear()
+
+
+@pytest.mark.usefixtures("_detect_as_if_new")
+def test_detect_is_joined_with_what_its_environment_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dynamodb: "DynamoDBClient"
+) -> None:
+    """Networks, names, databases and registries reach the recorder; what was looked up reaches the table."""
+    assert dynamodb is not None
+    write_database(tmp_path / "mmdb/five.mmdb", FIVE_NETWORKS)
+    for name, value in {
+        "TRUSTED_NETWORKS": "203.0.113.0/24", "ACCOUNT_NAMES": "111122223333=Production",
+        "OWNER_DATABASE_FOLDER": str(tmp_path / "mmdb"),
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    recorder = wiring.intake().recorder
+    assert [str(network) for network in recorder.trusted_networks] == ["203.0.113.0/24"]
+    found = recorder.surroundings.look_up("111122223333", {"192.0.2.7": True, "203.0.113.7": True})
+    assert found == Found({"192.0.2.7": Owner("Example Telecom", "DE")}, "Production")
+
+
+@pytest.mark.usefixtures("_detect_as_if_new")
+def test_organizations_is_asked_where_that_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, dynamodb: "DynamoDBClient"
+) -> None:
+    """The name that Organizations gives is told and kept; for an account that it does not know, the stated one."""
+    assert dynamodb is not None
+    organizations = boto3.client("organizations")
+    organizations.create_organization(FeatureSet="ALL")
+    created = organizations.create_account(Email="payments@example.com", AccountName="Payments")
+    account_id = created["CreateAccountStatus"]["AccountId"]
+    monkeypatch.setenv("LOOK_UP_ACCOUNT_NAMES", "true")
+    monkeypatch.setenv("ACCOUNT_NAMES", f"{account_id}=Stated,111122223333=Stated")
+    surroundings = wiring.intake().recorder.surroundings
+    assert surroundings.look_up(account_id, {}).account_name == "Payments"
+    assert surroundings.look_up("111122223333", {}).account_name == "Stated"
+    assert surroundings.look_up("444455556666", {}).account_name is None
+    surroundings.end_batch()
+    items = dynamodb.query(
+        TableName=TABLE_NAME,
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": "CACHE#account-name"}},
+    )["Items"]
+    found = {item["sk"]["S"]: item["fields"]["M"] for item in items}
+    assert found == {account_id: {"name": {"S": "Payments"}}, "111122223333": {}, "444455556666": {}}
+
+
+IMPORTS = """
+import sys
+from functions.detect import app
+from rootwatch import wiring
+wiring.intake()
+wiring._session().client
+print(sorted({name.partition(".")[0] for name in sys.modules} & {"requests", "maxminddb"}))
+"""
+
+
+def test_what_is_not_asked_is_not_imported() -> None:
+    """Until an owner is looked up, detect imports neither the library for the registries nor the one for databases."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS],
+        cwd=PROJECT,
+        env={
+            "PYTHONPATH": f"{PROJECT}:{PROJECT / 'layers/rootwatch'}", "TABLE_NAME": "audit", "STACK_NAME": "rootwatch",
+            "DEAD_LETTER_QUEUE_URL": "https://sqs/dead", "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
 
 
 def test_publishes_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,35 @@ def test_inspect_says_which_sources_are_trusted() -> None:
     assert {source["trusted"] for source in silent} == {None}
 
 
+def test_inspect_names_the_accounts_that_it_is_told() -> None:
+    """With a name for an account every record of it has that name, and a record of another has none."""
+    names = ("--account-name", "111122223333=Production", "--account-name", "444455556666=Audit")
+    lines = [json.loads(line) for line in run("inspect", "events", "--json", *names).stdout.splitlines()]
+
+    expected = {"111122223333": "Production", "444455556666": "Audit"}
+    assert {line["account_id"] for line in lines} >= set(expected)
+    assert all(line["account_name"] == expected.get(line["account_id"]) for line in lines)
+
+
+def test_replay_names_the_accounts_that_it_is_told() -> None:
+    """With a name for an account its alerts are headed by name and number."""
+    done = run("replay", "events/console_login.json", "--json", "--account-name", "111122223333=Production")
+    *alerts, _ = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert alerts
+    assert all("account Production (111122223333)" in alert["headline"] for alert in alerts)
+
+
+@pytest.mark.parametrize("command", ["inspect", "replay"])
+def test_a_name_that_is_none_is_refused_in_words(command: str) -> None:
+    """What is no account's name ends the command with status 2, its position and what is expected."""
+    done = run(command, "events", "--account-name", "Production")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Entry 1 of --account-name" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_nothing_found_is_not_the_same_as_no_root_use(tmp_path: Path) -> None:
     """An empty folder is said to hold no records, on standard error."""
     done = run("inspect", str(tmp_path), "--json")

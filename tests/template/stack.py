@@ -34,6 +34,8 @@ _NAMED = {
     "AWS::SecretsManager::Secret": ("Name", f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{{}}-AbCdEf"),
     "AWS::KMS::Alias": ("AliasName", f"arn:aws:kms:{REGION}:{ACCOUNT}:{{}}"),
 }
+_NO_VALUE = object()
+"""What `Ref: AWS::NoValue` gives: as an element of a list it leaves no trace."""
 # What Ref gives is the ARN for these, and the name for the others.
 _REF_IS_ARN = {"AWS::SNS::Topic", "AWS::SecretsManager::Secret"}
 
@@ -93,7 +95,7 @@ class Stack:
     def resolve(self, value: Any) -> Any:
         """Work out the intrinsic functions in a part of the template; an unknown one raises KeyError."""
         if isinstance(value, list):
-            return [self.resolve(element) for element in value]
+            return [resolved for element in value if (resolved := self.resolve(element)) is not _NO_VALUE]
         if not isinstance(value, Mapping):
             return value
         if len(value) == 1:
@@ -132,6 +134,7 @@ class Stack:
             "AWS::AccountId": ACCOUNT,
             "AWS::Partition": "aws",
             "AWS::URLSuffix": "amazonaws.com",
+            "AWS::NoValue": _NO_VALUE,
         }
         if name in pseudo:
             return pseudo[name]

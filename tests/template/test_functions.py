@@ -42,6 +42,16 @@ def test_runtime_and_layer(stack: Stack, function: str) -> None:
     assert layer.startswith("RootwatchLayer")
 
 
+def test_the_layer_of_databases_is_the_operator_s() -> None:
+    """With an ARN, detect has the operator's layer beside ours; the other functions have no use for it."""
+    arn = "arn:aws:lambda:us-east-1:111122223333:layer:owners:7"
+    stack = Stack(OwnerDatabaseLayerArn=arn)
+
+    own, *others = (stack.resources[function]["Properties"]["Layers"] for function in FUNCTIONS)
+    assert sorted(own) == sorted([*others[0], arn])
+    assert all(len(layers) == 1 for layers in others)
+
+
 def test_the_layer_fits_the_functions(stack: Stack) -> None:
     """The layer is built for the same runtime and processor as the functions that use it."""
     [layer] = stack.of_type("AWS::Lambda::LayerVersion").values()
@@ -88,6 +98,10 @@ def test_log_group_with_retention(stack: Stack, function: str) -> None:
                 "REPLAY_SOURCE",
                 "CUSTODIANS",
                 "TRUSTED_NETWORKS",
+                "LOOK_UP_OWNERS",
+                "RDAP_ORIGIN",
+                "LOOK_UP_ACCOUNT_NAMES",
+                "ACCOUNT_NAMES",
             },
         ),
         (

@@ -115,6 +115,23 @@ def test_a_function_may_use_what_it_is_told_of(stack: Stack, function: str) -> N
     assert {named[variable] for variable in variables if variable in named} <= resources
 
 
+def test_organizations_is_asked_only_where_that_is_wanted(stack: Stack) -> None:
+    """No role may ask Organizations unless the parameter says so; then detect may read one account's name, no more."""
+    assert "organizations:" not in str(all_policies(stack))
+
+    named = Stack(LookUpAccountNames="true")
+    asking = {function: [s for s in allowed(named, function) if "organizations" in str(s)] for function in FUNCTIONS}
+    [statement] = asking.pop("DetectFunction")
+    assert statement["Action"] == ["organizations:DescribeAccount"]
+    assert statement["Resource"] == ["arn:aws:organizations::*:account/o-*/*"]
+    assert not any(asking.values())
+
+
+def test_only_detect_keeps_what_was_looked_up(stack: Stack) -> None:
+    """The cache of look-ups is detect's: no notifier may read or write it."""
+    assert [f for f in FUNCTIONS if "CACHE#*" in str(allowed(stack, f))] == ["DetectFunction"]
+
+
 def test_the_slack_secret_is_read_by_one(stack: Stack) -> None:
     """Only notify_slack may read the webhook, and only notify_sns may publish alerts."""
     secret, topic = stack.arn("SlackSecret"), stack.arn("AlertTopic")

@@ -20,6 +20,7 @@ from rootwatch.alert import (
     shown,
 )
 from rootwatch.context.observation import Observation, observe
+from rootwatch.context.source import SourceKind
 from rootwatch.detections.catalogue import CATALOGUE
 from rootwatch.incident import DueAlert, Incident, Why, tick
 from rootwatch.record import read_document, read_envelope
@@ -429,6 +430,62 @@ def test_the_source_s_history_is_told() -> None:
         "198.51.100.24 (public, seen once since 2026-11-03), owner not looked up",
         "198.51.100.24 (public, seen 2 times since 2026-11-03), owner not looked up",
     ]
+
+
+def source_fact(**fields: Any) -> str:
+    """What the alert says of a source with these fields."""
+    observation = make_observation("console_login")
+    source = dataclasses.replace(observation.source, **fields)
+    return dict(alert_for(dataclasses.replace(observation, source=source)).facts)["Source"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"owner": "Example Hosting", "country": "NL"}, "), country NL, owner Example Hosting"),
+        ({"owner": "Example Hosting"}, "), owner Example Hosting"),
+        ({"country": "NL"}, "), country NL, owner not looked up"),
+        ({"trusted": True, "owner": "Us"}, ", in a trusted network), owner Us"),
+        ({"trusted": False, "owner": "Us"}, ", NOT in a trusted network), owner Us"),
+        ({"kind": SourceKind.PRIVATE, "ip": "10.1.2.3"}, "10.1.2.3 (private, first time in this account)"),
+        ({"kind": SourceKind.PRIVATE, "ip": "10.1.2.3", "trusted": True}, "account, in a trusted network)"),
+    ],
+)
+def test_whose_address_it_is(fields: dict[str, Any], told: str) -> None:
+    """Owner and country stand behind the address, or that nobody looked; a private address has no owner to look up."""
+    assert source_fact(**fields).endswith(told)
+
+
+def test_an_owner_s_name_claims_nothing_of_ours() -> None:
+    """Whoever registers a network chooses its name: it comes last, bounded, visible and without links."""
+    hostile = "Us, in a trusted network) \u202e\x1b[31m https://evil.example.com " + "x" * 500
+    told = source_fact(owner=hostile, country="N\nL\u200b", trusted=False)
+    before, _, after = told.partition(", owner ")
+    assert before.endswith("NOT in a trusted network), country N L\\u200b")
+    assert after.startswith("Us, in a trusted network) \\u202e\\u001b[31m https[:]//evil[.]example[.]com")
+    assert len(after) <= 96
+
+
+def test_the_account_s_name_stands_before_its_number() -> None:
+    """The headline calls the account by its name where one is known, and never without its number."""
+    observation = make_observation("console_login")
+    due = due_for(observation)
+    assert "account 111122223333 ·" in compose(due).headline
+    named = compose(dataclasses.replace(due, account_name="Production"))
+    assert "account Production (111122223333) ·" in named.headline
+    hostile = "Audit (444455556666) \u202e<!channel> https://evil.example.com" + "x" * 100
+    headline = compose(dataclasses.replace(due, account_name=hostile)).headline
+    assert "\u202e" not in headline
+    assert "://" not in headline
+    assert "… (111122223333) ·" in headline
+
+
+def test_a_summary_names_the_account() -> None:
+    """The end of an incident calls the account by its name too."""
+    state, _ = fold_all([make_observation("console_login")])
+    [due] = tick(state, NOW + timedelta(days=1), idle=IDLE).alerts
+    named = dataclasses.replace(due, account_name="Production")
+    assert compose(named).headline.startswith("Root use ended · account Production (111122223333) · ")
 
 
 def test_a_summary_tells_the_story() -> None:

@@ -18,6 +18,9 @@ from rootwatch.audit.items import (
     Thread,
     alert_item,
     alert_of,
+    cache_item,
+    cache_key,
+    cache_of,
     declared_end_item,
     declared_item,
     declared_of,
@@ -40,8 +43,9 @@ from rootwatch.audit.items import (
     thread_item,
     thread_of,
 )
-from rootwatch.audit.table import Item
+from rootwatch.audit.table import Item, Key
 from rootwatch.channels import slack, sns
+from rootwatch.context.surroundings import Remembered, Subject
 from rootwatch.errors import DamagedItemError
 from rootwatch.incident import GENESIS, AccountState, SourceSeen
 from tests.unit.test_declared_use import ALICE, OFFICE, declare
@@ -251,6 +255,7 @@ ITEMS = {
     "delivery": lambda: delivery_item(Delivery("i-1", ACCOUNT, "slack", 1, NOW, attempts=(Attempt(NOW, None),))),
     "head": lambda: head_item(AccountState(ACCOUNT), NOW),
     "source": lambda: source_item(ACCOUNT, "203.0.113.7", SourceSeen(NOW, NOW, 1)),
+    "cache": lambda: cache_item(Subject("owner", "203.0.113.7"), Remembered({"name": "Example"}, NOW)),
     "declared use": lambda: declared_item(declare(addresses=(OFFICE,), tasks=("mfa_added",))),
     "declared end": lambda: declared_end_item(declare(ended_at=NOW, ended_by=ALICE)),
     "thread": lambda: thread_item(Thread("i-1", ACCOUNT, "slack", "C0000000000", "1788000000.000100", 1, NOW, 1)),
@@ -261,12 +266,13 @@ READERS: dict[str, Callable[[Item], object]] = {
     "delivery": delivery_of,
     "head": head_of,
     "source": source_of,
+    "cache": cache_of,
     "declared use": lambda item: declared_of(item, None),
     "declared end": lambda item: declared_of(declared_item(declare()), item),
     "thread": thread_of,
 }
 NOT_READ = {"pk", "sk", "schema_version", "account_id", "open_account", "updated_at", "address", "undelivered_channel",
-            "undelivered_since", "incident_month", "declared_id"}  # fmt: skip
+            "undelivered_since", "incident_month", "declared_id", "name"}  # fmt: skip
 LATER = {"expected", "access", "news", "so_far", "contacts", "trust"}
 """What an alert of schema version 1 does not have."""
 NOTHING_WRONG = {
@@ -302,6 +308,46 @@ def test_an_altered_item_is_damaged_and_never_another_error(what: str) -> None:
                 read({**item, name: value})  # type: ignore[dict-item] # on purpose
             except DamagedItemError as error:
                 assert "changed" in str(error)  # noqa: PT017 - some values may do
+
+
+@pytest.mark.parametrize("fields", [{}, {"name": "Example"}, {"name": "Example", "country": "NL"}])
+def test_a_cache_comes_back(fields: dict[str, str]) -> None:
+    """What was looked up is kept with its version and its end, as seconds since 1970."""
+    item = cache_item(Subject("owner", "203.0.113.7"), Remembered(fields, NOW + timedelta(days=30)))
+    check_item(item)
+    assert cache_of(item) == Remembered(fields, NOW + timedelta(days=30))
+    assert (item["pk"], item["sk"], item["schema_version"]) == ("CACHE#owner", "203.0.113.7", 2)
+    assert item["expires"] == int((NOW + timedelta(days=30)).timestamp())
+
+
+@pytest.mark.parametrize("expires", [10**18, -(10**18), 10**300])
+def test_a_cache_of_no_time_is_damaged(expires: int) -> None:
+    """A moment that no calendar holds is a damaged item, and no other error."""
+    with pytest.raises(DamagedItemError):
+        cache_of(cache_item(Subject("owner", "x"), Remembered({}, NOW)) | {"expires": expires})
+
+
+def test_an_odd_name_has_a_safe_key() -> None:
+    """An address that begins with a colon has a key all the same, and keeps its spelling beside it."""
+    assert cache_key(Subject("owner", "2001:db8::7")) == Key("CACHE#owner", "2001:db8::7")
+    item = cache_item(Subject("owner", "::7"), Remembered({}, NOW))
+    assert str(item["sk"]).startswith("~")
+    assert item["name"] == "::7"
+
+
+def test_an_event_keeps_whose_address_it_was() -> None:
+    """Owner and country stand in the event where they are known, and null where they are not."""
+    _, [outcome] = fold_all([make_observation("console_login")])
+    assert outcome.event is not None
+    plain = event_item(outcome.event, NOW)
+    assert (plain["source_owner"], plain["source_country"]) == (None, None)
+    observation = outcome.event.observation
+    source = replace(observation.source, owner="Example \ud800", country="NL")
+    told = replace(outcome.event, observation=replace(observation, source=source))
+    item = event_item(told, NOW)
+    check_item(item)
+    assert (item["source_owner"], item["source_country"]) == ("Example ?", "NL")
+    assert item["sha256"] == plain["sha256"]
 
 
 def test_alerts_of_an_incident_s_end_come_back() -> None:

@@ -68,6 +68,62 @@ def test_a_network_that_is_none_is_named_by_its_position(entry: str) -> None:
         networks([entry], "--trusted-network")
 
 
+def test_what_is_looked_up() -> None:
+    """Owners are looked up and names are not, unless told otherwise; a local stand-in may take ARIN's place."""
+    settings = DetectSettings.from_environment(DETECT)
+    assert (settings.look_up_owners, settings.look_up_account_names) == (True, False)
+    assert (settings.rdap_origin, settings.owner_database_folder) == ("https://rdap.arin.net", "/opt/mmdb")
+    values = DETECT | {
+        "LOOK_UP_OWNERS": "false",
+        "LOOK_UP_ACCOUNT_NAMES": " true ",
+        "RDAP_ORIGIN": "http://127.0.0.1:8089/",
+        "OWNER_DATABASE_FOLDER": "elsewhere",
+    }
+    settings = DetectSettings.from_environment(values)
+    assert (settings.look_up_owners, settings.look_up_account_names) == (False, True)
+    assert (settings.rdap_origin, settings.owner_database_folder) == ("http://127.0.0.1:8089", "elsewhere")
+
+
+@pytest.mark.parametrize("name", ["LOOK_UP_OWNERS", "LOOK_UP_ACCOUNT_NAMES"])
+@pytest.mark.parametrize("text", ["yes", "True", "1", "on"])
+def test_a_switch_is_true_or_false(name: str, text: str) -> None:
+    """Whoever writes something else is told the two words."""
+    with pytest.raises(SettingsError, match=f"{name} must be true or false"):
+        DetectSettings.from_environment(DETECT | {name: text})
+
+
+@pytest.mark.parametrize("text", ["http://rdap.arin.net", "rdap.arin.net", "https://rdap.arin.net/registry"])
+def test_an_origin_of_registries_that_is_none(text: str) -> None:
+    """Anything but an origin over HTTPS, or on this machine, is an error that names the variable."""
+    with pytest.raises(SettingsError, match=r"RDAP_ORIGIN .*https"):
+        DetectSettings.from_environment(DETECT | {"RDAP_ORIGIN": text})
+
+
+def test_account_names() -> None:
+    """Names are listed by number, and blanks around them do not count."""
+    text = "111122223333=Production , 444455556666 = Audit = log"
+    settings = DetectSettings.from_environment(DETECT | {"ACCOUNT_NAMES": text})
+    assert settings.account_names == {"111122223333": "Production", "444455556666": "Audit = log"}
+    assert DetectSettings.from_environment(DETECT).account_names == {}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["", "Production", "111122223333", "111122223333=", "1111-2222-3333=Production", "11112222333=Short",
+     "\u0661\u0662" * 6 + "=Production", "111122223333=" + "x" * 51],
+)  # fmt: skip
+def test_a_name_that_is_none_is_named_by_its_position(entry: str) -> None:
+    """What is no pair of number and name is an error that says which entry, and what is expected."""
+    with pytest.raises(SettingsError, match=r"Entry 2 of ACCOUNT_NAMES .*111122223333=Production"):
+        DetectSettings.from_environment(DETECT | {"ACCOUNT_NAMES": f"444455556666=Audit,{entry}"})
+
+
+def test_an_account_has_one_name() -> None:
+    """A second name for one account is an error: a wrong name is worse than none."""
+    with pytest.raises(SettingsError, match="Entry 2 of ACCOUNT_NAMES names an account a second time"):
+        DetectSettings.from_environment(DETECT | {"ACCOUNT_NAMES": "111122223333=A,111122223333=B"})
+
+
 def test_sns() -> None:
     """The SNS notifier needs table, dead-letter queue and topic; the runbook may be empty."""
     assert NotifySnsSettings.from_environment(SNS) == NotifySnsSettings("audit", "https://sqs/dead", "arn:topic", "")

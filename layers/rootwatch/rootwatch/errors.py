@@ -9,6 +9,7 @@ RootwatchError
 │   ├── TransactionTooLargeError  no retry as it is: split the batch
 │   ├── StoreUnavailableError   retry later: throttled, timed out or out of reach; the write may have taken effect
 │   └── DamagedItemError        no retry: an item of ours cannot be understood; somebody or something changed it
+├── LookUpFailedError           retry later: nobody said whose address or account it is; the alert is due without it
 └── DeliveryError
     ├── DeliveryFailedError     retry later: refused for now, timed out or out of reach
     └── DeliveryRefusedError    no retry as it is: the channel said no for good; the message says what to mend
@@ -51,6 +52,10 @@ class StoreUnavailableError(StoreError):
 
 class DamagedItemError(StoreError):
     """An item of the audit table cannot be understood. A retry cannot help: something else than us changed it."""
+
+
+class LookUpFailedError(RootwatchError):
+    """Nobody said whose address or account it is. A retry may help; the alert is due without it."""
 
 
 class DeliveryError(RootwatchError):

@@ -7,15 +7,20 @@
 known already, not concerning root, rejected with a reason, or failed, which leaves it in the queue.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from rootwatch.alert import Alert, compose
 from rootwatch.audit.items import event_key, key_part
 from rootwatch.audit.store import AuditStore, Changes, Known
 from rootwatch.context.observation import IssuedKey, Observation, observe, tied
+from rootwatch.context.source import SourceKind
+from rootwatch.context.surroundings import Found, StatedNames, Surroundings
 from rootwatch.detections.detection import OwnResources, Severity
 from rootwatch.errors import (
     DamagedItemError,
@@ -41,6 +46,8 @@ from rootwatch.incident import (
 )
 from rootwatch.record import ActorKind, Record, read_document, read_envelope, read_json
 from rootwatch.settings import CHANNELS, Network
+
+_LOG: Final = logging.getLogger(__name__)
 
 MOST_TRIES = 12
 """Times a batch is folded again after somebody else wrote its account, before it goes back to the queue."""
@@ -93,6 +100,7 @@ class Recorder:
 
     `pause` waits before try number n (from 1) after a conflict, with jitter; tests pass one that does not wait.
     `custodians` is whom alerts say to call.
+    `surroundings` knows what an alert says beyond its record; by default nothing is looked up.
     """
 
     store: AuditStore
@@ -103,6 +111,7 @@ class Recorder:
     channels: Sequence[str] = CHANNELS
     custodians: str = ""
     trusted_networks: Sequence[Network] = ()
+    surroundings: Surroundings = StatedNames()  # noqa: RUF009 - frozen, and without any state
 
 
 # --- functions/detect ----------------------------------------------------------------------------------------------
@@ -154,6 +163,7 @@ def detect_messages(messages: Sequence[Message], recorder: Recorder, replay_sour
             part = entries[start : start + MOST_PER_TRANSACTION]
             for position, fate, reason in _record_or_fail(account_id, part, recorder):
                 results[position] = Result(messages[position], fate, reason)
+    _end_batch(recorder.surroundings)
     return [results[position] for position in range(len(messages))]
 
 
@@ -261,9 +271,39 @@ def _record_once(
     work.let_time_pass()
     if not work.events and not work.due:
         return fates, []
+    work.surround(recorder.surroundings)
     alerts = [compose(due, recorder.custodians) for due in work.due]
     recorder.store.write_account(work.changes(alerts), now, recorder.channels)
     return fates, alerts
+
+
+def _with_surroundings(
+    due: Sequence[DueAlert], addresses: Mapping[str, bool], surroundings: Surroundings
+) -> list[DueAlert]:
+    """Join alerts that are due with what surrounds them; whatever is wrong there, the same alerts are due."""
+    try:
+        accounts = dict.fromkeys(each.incident.account_id for each in due)
+        found = {account_id: surroundings.look_up(account_id, addresses) for account_id in accounts}
+        return [_joined(each, found[each.incident.account_id]) for each in due]
+    except Exception as error:  # noqa: BLE001 - nobody may lose an alert because of what would only have adorned it
+        _LOG.warning("surroundings could not be looked up (%s)", type(error).__name__)
+        return list(due)
+
+
+def _joined(due: DueAlert, found: Found) -> DueAlert:
+    observation = due.observation
+    owner = found.owners.get(observation.source.ip or "") if observation is not None else None
+    if observation is not None and owner is not None:
+        source = replace(observation.source, owner=owner.name, country=owner.country)
+        observation = replace(observation, source=source)
+    return replace(due, observation=observation, account_name=found.account_name)
+
+
+def _end_batch(surroundings: Surroundings) -> None:
+    try:
+        surroundings.end_batch()
+    except Exception as error:  # noqa: BLE001 - the batch is recorded; what was looked up is asked again next time
+        _LOG.warning("what was looked up was not kept (%s)", type(error).__name__)
 
 
 def _caller(observation: Observation) -> str | None:
@@ -325,6 +365,16 @@ class _Work:
             self._add(report_damage(self._states[account_id], self._now))
         self._add(tick(self._states[self._own], self._now, idle=self._idle))
 
+    def surround(self, surroundings: Surroundings) -> None:
+        """Join the alerts that are due, and their records' events, with what is known around them."""
+        known = self._before[self._own].sources
+        sources = [due.observation.source for due in self.due if due.observation is not None]
+        public = [source for source in sources if source.kind is SourceKind.PUBLIC]
+        addresses = {source.ip: source.key not in known for source in public if source.ip is not None}
+        self.due = _with_surroundings(self.due, addresses, surroundings)
+        told = {due.sequence: due.observation for due in self.due if due.observation is not None}
+        self.events = [replace(each, observation=told.get(each.sequence, each.observation)) for each in self.events]
+
     def changes(self, alerts: Sequence[Alert]) -> Changes:
         """Return what is to be written."""
         accounts = [(self._before[account_id], state) for account_id, state in self._states.items()]
@@ -351,6 +401,7 @@ def run_timers(account_id: str, recorder: Recorder) -> list[Alert]:
         work.let_time_pass()
         if not work.due:
             return []
+        work.surround(recorder.surroundings)
         alerts = [compose(due, recorder.custodians) for due in work.due]
         try:
             recorder.store.write_account(work.changes(alerts), now, recorder.channels)
@@ -359,6 +410,7 @@ def run_timers(account_id: str, recorder: Recorder) -> list[Alert]:
                 raise
             recorder.pause(attempt)
         else:
+            _end_batch(recorder.surroundings)
             return alerts
     return []
 
@@ -381,14 +433,14 @@ def inspect_document(document: object, own: OwnResources, trusted_networks: Sequ
     return observe(read_document(document), own, trusted_networks=trusted_networks)
 
 
-def inspection(observation: Observation) -> dict[str, object]:
-    """Return an observation as `rootwatch inspect --json` prints it; section 8 of the design."""
+def inspection(observation: Observation, account_names: Mapping[str, str] = MappingProxyType({})) -> dict[str, object]:
+    """Return an observation as `rootwatch inspect --json` prints it, with the account's name where it is stated."""
     record, mfa, source = observation.record, observation.record.mfa, observation.source
     return {
         "event_id": record.event_id,
         "event_time": _time_text(record),
         "account_id": record.account_id,
-        "account_name": None,
+        "account_name": account_names.get(record.account_id or ""),
         "region": record.region,
         "event_source": record.event_source,
         "event_name": record.event_name,

@@ -1,9 +1,11 @@
 """One frozen class per function: what it needs from its environment. The only reader of `os.environ`."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from rootwatch.errors import SettingsError
@@ -25,6 +27,30 @@ def _required(values: Mapping[str, str], name: str) -> str:
         message = f"The environment variable {name} is missing or empty; the template sets it from a resource's name."
         raise SettingsError(message)
     return value
+
+
+def _flag(values: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = values.get(name, "").strip() or ("true" if default else "false")
+    if text not in {"true", "false"}:
+        message = f"The environment variable {name} must be true or false."
+        raise SettingsError(message)
+    return text == "true"
+
+
+def _origin(values: Mapping[str, str], name: str, default: str) -> str:
+    """Return an origin without a slash at its end: https, or http on this machine for a local stack."""
+    origin = values.get(name, "").strip() or default
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        parts = urlsplit("")  # which is no origin either
+    if parts.scheme not in {"https", "http"} or not parts.netloc or parts.path not in {"", "/"}:
+        message = f"The environment variable {name} must be an origin such as {default}"
+        raise SettingsError(message)
+    if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost"}:
+        message = f"The environment variable {name} must begin with https:// (http:// is for a local stack only)"
+        raise SettingsError(message)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _whole_number(values: Mapping[str, str], name: str, *, default: int, least: int, most: int) -> int:
@@ -61,6 +87,33 @@ def networks(entries: Sequence[str], where: str) -> tuple[Network, ...]:
     return tuple(found)
 
 
+def account_names(entries: Sequence[str], where: str) -> Mapping[str, str]:
+    """Read the names of accounts, each entry an account's number, `=` and its name.
+
+    Raises:
+        SettingsError: names `where`, the position of the entry from 1, and what is expected; no retry helps.
+
+    """
+    names: dict[str, str] = {}
+    for position, entry in enumerate(entries, start=1):
+        number, _, name = (part.strip() for part in entry.partition("="))
+        if not re.fullmatch(r"[0-9]{12}", number, re.ASCII) or not name or len(name) > _LONGEST_ACCOUNT_NAME:
+            message = (
+                f"Entry {position} of {where} is no account's name. Expected the account's 12 digits, = and at most "
+                f"{_LONGEST_ACCOUNT_NAME} characters without a comma, such as 111122223333=Production."
+            )
+            raise SettingsError(message)
+        if number in names:
+            message = f"Entry {position} of {where} names an account a second time. Expected one name for each account."
+            raise SettingsError(message)
+        names[number] = name
+    return MappingProxyType(names)
+
+
+_LONGEST_ACCOUNT_NAME = 50
+"""As in AWS Organizations."""
+
+
 def _entries(values: Mapping[str, str], name: str) -> list[str]:
     text = values.get(name, "").strip()
     return text.split(",") if text else []
@@ -68,7 +121,10 @@ def _entries(values: Mapping[str, str], name: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class DetectSettings:
-    """What `functions/detect` needs."""
+    """What `functions/detect` needs.
+
+    `owner_database_folder` is where Lambda unpacks the operator's layer; the template leaves it alone.
+    """
 
     table_name: str
     dead_letter_queue_url: str
@@ -79,6 +135,11 @@ class DetectSettings:
     replay_source: str
     custodians: str = ""
     trusted_networks: tuple[Network, ...] = ()
+    look_up_owners: bool = True
+    rdap_origin: str = "https://rdap.arin.net"
+    owner_database_folder: str = "/opt/mmdb"
+    look_up_account_names: bool = False
+    account_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> "DetectSettings":
@@ -98,6 +159,11 @@ class DetectSettings:
             replay_source=values.get("REPLAY_SOURCE", "").strip(),
             custodians=values.get("CUSTODIANS", "").strip(),
             trusted_networks=networks(_entries(values, "TRUSTED_NETWORKS"), "TRUSTED_NETWORKS"),
+            look_up_owners=_flag(values, "LOOK_UP_OWNERS", default=True),
+            rdap_origin=_origin(values, "RDAP_ORIGIN", "https://rdap.arin.net"),
+            owner_database_folder=values.get("OWNER_DATABASE_FOLDER", "").strip() or "/opt/mmdb",
+            look_up_account_names=_flag(values, "LOOK_UP_ACCOUNT_NAMES", default=False),
+            account_names=account_names(_entries(values, "ACCOUNT_NAMES"), "ACCOUNT_NAMES"),
         )
 
 
@@ -144,23 +210,10 @@ class NotifySlackSettings:
             SettingsError: a variable is missing or malformed; no retry helps before the deployment is mended.
 
         """
-        origin = values.get("SLACK_ORIGIN", "").strip() or "https://hooks.slack.com"
-        try:
-            parts = urlsplit(origin)
-        except ValueError:
-            parts = urlsplit("")  # which is no origin either
-        if parts.scheme not in {"https", "http"} or not parts.netloc or parts.path not in {"", "/"}:
-            message = "The environment variable SLACK_ORIGIN must be an origin such as https://hooks.slack.com"
-            raise SettingsError(message)
-        if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost"}:
-            message = (
-                "The environment variable SLACK_ORIGIN must begin with https:// (http:// is for a local stack only)"
-            )
-            raise SettingsError(message)
         return cls(
             table_name=_required(values, "TABLE_NAME"),
             dead_letter_queue_url=_required(values, "DEAD_LETTER_QUEUE_URL"),
             slack_secret_id=_required(values, "SLACK_SECRET_ID"),
-            slack_origin=f"{parts.scheme}://{parts.netloc}",
+            slack_origin=_origin(values, "SLACK_ORIGIN", "https://hooks.slack.com"),
             runbook_url=values.get("RUNBOOK_URL", "").strip(),
         )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import boto3
@@ -23,9 +24,13 @@ from rootwatch.audit.items import DeliveryState
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Key
 from rootwatch.channels.forms import post_best_form
+from rootwatch.context import account_name, network_owner
+from rootwatch.context.network_owner import Owner
+from rootwatch.context.owner_databases import OwnerDatabases
+from rootwatch.context.surroundings import BATCH_SECONDS, LookUps
 from rootwatch.delivery import Sender, Sent, Unconfigured, deliver
 from rootwatch.detections.detection import OwnResources
-from rootwatch.errors import DamagedItemError, DeliveryFailedError, DeliveryRefusedError
+from rootwatch.errors import DamagedItemError, DeliveryFailedError, DeliveryRefusedError, LookUpFailedError
 from rootwatch.pipeline import Message, Recorder
 from rootwatch.settings import DetectSettings, NotifySlackSettings, NotifySnsSettings, environment
 
@@ -39,6 +44,10 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 _CONFIG: Final = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "max_attempts": 2})
 """Two tries of eight seconds at most fit the functions' time; what fails then, the queue or the stream tries again."""
+_LOOK_UP_CONFIG: Final = Config(
+    connect_timeout=BATCH_SECONDS, read_timeout=BATCH_SECONDS, retries={"mode": "standard", "total_max_attempts": 1}
+)
+"""For what an alert can do without: one try within the time there is."""
 _SECONDS_PER_PUBLISH: Final = 0.2
 """At most five messages a second: over ten, SNS suspends e-mail subscriptions.
 https://docs.aws.amazon.com/sns/latest/dg/sns-email-notifications.html"""
@@ -89,14 +98,16 @@ def intake() -> Intake:
 
     """
     settings = DetectSettings.from_environment(environment())
+    store = _store(settings.table_name)
     recorder = Recorder(
-        store=_store(settings.table_name),
+        store=store,
         own=OwnResources(settings.stack_name, settings.key_id, settings.deployment_role_arn),
         idle=timedelta(minutes=settings.idle_minutes),
         now=_now,
         pause=_jitter,
         custodians=settings.custodians,
         trusted_networks=settings.trusted_networks,
+        surroundings=_look_ups(settings, store),
     )
     leave = _dead_letters(settings.dead_letter_queue_url)
 
@@ -106,6 +117,53 @@ def intake() -> Intake:
         leave(message.body or "(empty)", reason, message.id)
 
     return Intake(recorder, reject, settings.replay_source)
+
+
+def _look_ups(settings: DetectSettings, store: AuditStore) -> LookUps:
+    folder = Path(settings.owner_database_folder)
+    return LookUps(
+        cache=store,
+        now=_now,
+        databases=OwnerDatabases(folder).look_up if folder.is_dir() else None,
+        registries=_Registries(settings.rdap_origin) if settings.look_up_owners else None,
+        organizations=_organizations() if settings.look_up_account_names else None,
+        names=settings.account_names,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Registries:
+    """The internet registries, the first of which answers at `origin`."""
+
+    origin: str
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return network_owner.hosts(self.origin)
+
+    def look_up(self, address: str, seconds: float, silent: frozenset[str], asking: Callable[[str], None]) -> Owner:
+        from rootwatch.context import rdap  # noqa: PLC0415 - it imports requests: only who asks pays for that
+
+        with rdap.RegistrySession(seconds) as session:
+            return rdap.look_up(session, self.origin, address, silent, asking)
+
+
+def _organizations() -> Callable[[str], str]:
+    """Return what asks AWS Organizations for the name of an account."""
+    client = _session().client("organizations", config=_LOOK_UP_CONFIG)  # here: boto3 makes none in several threads
+
+    def ask(account_id: str) -> str:
+        try:
+            answer = client.describe_account(AccountId=account_id)
+        except (ClientError, BotoCoreError) as error:
+            raise LookUpFailedError(type(error).__name__) from error
+        name = account_name.of_organizations(answer, account_id)
+        if name is None:
+            message = "Organizations named no account of this number"
+            raise LookUpFailedError(message)
+        return name
+
+    return ask
 
 
 def _dead_letters(url: str) -> Callable[[str, str, str], None]:

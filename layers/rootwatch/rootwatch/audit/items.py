@@ -16,6 +16,7 @@
 | alert | `INCIDENT#<id>` | `ALERT#<number>` |
 | delivery | `INCIDENT#<id>` | `DELIVERY#<channel>#<number>` |
 | thread | `INCIDENT#<id>` | `THREAD#<channel>` |
+| cache | `CACHE#<kind>` | `<address, account or service>` |
 """
 
 import hashlib
@@ -34,6 +35,7 @@ from rootwatch.alert import Alert
 from rootwatch.audit.table import Item, Key, Value, key_of
 from rootwatch.context.declared_use import DeclaredUse
 from rootwatch.context.observation import IssuedKey, Observation
+from rootwatch.context.surroundings import Remembered, Subject
 from rootwatch.detections.detection import Severity, Stage
 from rootwatch.errors import DamagedItemError, DeclarationError
 from rootwatch.incident import (
@@ -192,6 +194,8 @@ def event_item(event: RecordedEvent, received_at: datetime) -> Item:
         "mfa_used": record.mfa.used,
         "source_kind": str(observation.source.kind),
         "source_ip": observation.source.ip,
+        "source_owner": _clean(observation.source.owner),
+        "source_country": _clean(observation.source.country),
         "client_kind": str(observation.client.kind),
         "read_only": record.read_only,
         "target_account_id": _clean(record.target_account_id),
@@ -907,6 +911,45 @@ def paired_declarations(items: Iterable[Item]) -> Iterator[tuple[str, Item | Non
         yield sk, declaration, end
 
 
+# --- caches --------------------------------------------------------------------------------------------------------
+
+
+def cache_key(subject: Subject) -> Key:
+    """Return the key of what is remembered of an address, an account or a service."""
+    return Key(f"CACHE#{subject.kind}", key_part(subject.name))
+
+
+def cache_item(subject: Subject, remembered: Remembered) -> Item:
+    """Return the item that remembers a look-up. `expires` is in seconds since 1970; nothing but its reader heeds it."""
+    key = cache_key(subject)
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "name": _clean(subject.name),
+        "fields": {field: _clean(text) for field, text in remembered.fields.items()},
+        "expires": int(remembered.until.timestamp()),
+    }
+
+
+def cache_of(item: Item) -> Remembered:
+    """Read what is remembered of a look-up.
+
+    Raises:
+        DamagedItemError: the item cannot be understood; look it up again.
+
+    """
+
+    def read() -> Remembered:
+        fields = item["fields"]
+        if not isinstance(fields, dict):
+            raise TypeError("fields")
+        texts = {name: _text(fields, name) for name in fields}
+        return Remembered(MappingProxyType(texts), datetime.fromtimestamp(_int(item, "expires"), UTC))
+
+    return _reading("a cache", read)
+
+
 # --- reading an item back ------------------------------------------------------------------------------------------
 
 
@@ -936,7 +979,7 @@ _T = TypeVar("_T")
 def _reading(what: str, read: Callable[[], _T]) -> _T:
     try:
         return read()
-    except (KeyError, TypeError, ValueError, OverflowError, DeclarationError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, OSError, DeclarationError) as error:
         # Not the error's text: it may quote what somebody wrote into the item.
         message = f"The item of {what} cannot be understood ({type(error).__name__}): it was changed."
         raise DamagedItemError(message) from error

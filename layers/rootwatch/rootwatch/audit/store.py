@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -20,6 +21,9 @@ from rootwatch.audit.items import (
     alert_item,
     alert_key,
     alert_of,
+    cache_item,
+    cache_key,
+    cache_of,
     damage_of,
     damaged_item,
     declared_end_item,
@@ -58,6 +62,7 @@ from rootwatch.audit.table import INCIDENTS, OPEN_INCIDENTS, UNDELIVERED, Item, 
 from rootwatch.context.declared_use import LONGEST_PERIOD, OVERRUN_WITHIN, DeclaredUse
 from rootwatch.context.observation import IssuedKey, Observation
 from rootwatch.context.source import SourceKind
+from rootwatch.context.surroundings import Remembered, Subject
 from rootwatch.errors import DamagedItemError
 from rootwatch.incident import (
     FAILED_SIGN_INS,
@@ -283,6 +288,21 @@ class AuditStore:
                 delivery = Delivery(alert.incident_id, alert.account_id, channel, alert.number, due_at=now)
                 puts.append(Put(delivery_item(delivery), absent=True))
         self._table.write(list({put.key: put for put in puts}.values()))
+
+    # --- caches ----------------------------------------------------------------------------------------------------
+
+    def recall(self, subjects: Sequence[Subject]) -> dict[Subject, Remembered]:
+        """Return what is remembered of each, expired or not; a damaged item is as good as none, and is replaced."""
+        found = {}
+        for subject, item in zip(subjects, self._table.get([cache_key(each) for each in subjects]), strict=True):
+            if item is not None:
+                with suppress(DamagedItemError):
+                    found[subject] = cache_of(item)
+        return found
+
+    def keep(self, entries: Mapping[Subject, Remembered]) -> None:
+        """Remember these, in place of what was remembered before; all of them or none."""
+        self._table.write([Put(cache_item(subject, remembered)) for subject, remembered in entries.items()])
 
     # --- deliver ---------------------------------------------------------------------------------------------------
 
