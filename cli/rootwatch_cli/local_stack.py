@@ -40,6 +40,7 @@ ACCOUNT_ID = "111122223333"
 DEFAULT_STACK_NAME = "rootwatch"
 
 _CODE_BUCKET = "rootwatch-local-code"
+_TEMPLATE_KEY = "template.yaml"
 _START_SECONDS = 30.0
 _START_ATTEMPTS = 3
 _DEPLOY_SECONDS = 90.0
@@ -104,12 +105,12 @@ class LocalStack:
         Raises LocalStackError when the build is missing or the stack fails; its detail then lists the resources that
         failed and why, in CloudFormation's words.
         """
-        body = self._upload_code(template)
+        address = self._upload(template)
         cloudformation = self.client("cloudformation")
         try:
             cloudformation.create_stack(
                 StackName=stack_name,
-                TemplateBody=body,
+                TemplateURL=address,
                 Parameters=[
                     {"ParameterKey": key, "ParameterValue": value} for key, value in sorted(parameters.items())
                 ],
@@ -135,8 +136,8 @@ class LocalStack:
         """Return the last lines the emulator and the functions inside it wrote."""
         return _tail(self.log_file)
 
-    def _upload_code(self, template: Path) -> str:
-        """Put each built folder into the emulator's S3 and return the template with s3:// addresses in its place."""
+    def _upload(self, template: Path) -> str:
+        """Put each built folder into the emulator's S3, and the template with their addresses; return its own."""
         try:
             text = template.read_text(encoding="utf-8")
         except OSError as error:
@@ -166,7 +167,9 @@ class LocalStack:
         if not uploaded:
             message = f"{template} names no built folder: run make build"
             raise LocalStackError(message)
-        return before + resources + rewritten
+        # By address and not as text, which may have 51,200 bytes at the most; `sam deploy` does the same.
+        s3.put_object(Bucket=_CODE_BUCKET, Key=_TEMPLATE_KEY, Body=(before + resources + rewritten).encode())
+        return f"{self.endpoint_url}/{_CODE_BUCKET}/{_TEMPLATE_KEY}"
 
     def _deployment(self, cloudformation: Any, stack: Mapping[str, Any]) -> Deployment:  # noqa: ANN401 - a boto3 client
         pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack["StackName"])

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from rootwatch.audit.items import (
     Attempt,
     Delivery,
     DeliveryState,
+    Told,
+    WatchState,
     address_key,
     alert_key,
     cache_key,
@@ -22,6 +25,7 @@ from rootwatch.audit.items import (
     incident_key,
     record_of,
     source_key,
+    watch_item,
 )
 from rootwatch.audit.memory import MemoryTable
 from rootwatch.audit.store import AuditStore, Changes, Known
@@ -389,6 +393,65 @@ class TestLedger:
         assert store.delivery(delivery_key(delivery.incident_id, "sns", 2)) is None
         assert store.alert(delivery.incident_id, 2) is None
         assert store.incident("other") is None
+
+
+class TestWatch:
+    """What the watchdog remembers and reads."""
+
+    def test_it_comes_back_and_a_stale_revision_is_a_conflict(self, store: AuditStore) -> None:
+        """Before the first run there is nothing; of two that read the same state the second writer is told."""
+        first = store.watch_state()
+        assert first == WatchState()
+        after = replace(
+            first,
+            lease_until=NOW,
+            timers_after=ACCOUNT,
+            sent_after=MappingProxyType({"slack#refused": "2026 x y"}),
+            refused_again_at=MappingProxyType({"slack": NOW}),
+            troubles=MappingProxyType({"channel:slack": Told(NOW, 7, MappingProxyType({"operations": NOW}))}),
+        )
+        written = store.write_watch_state(first, after)
+        assert written == replace(after, revision=1) == store.watch_state()
+        with pytest.raises(StoreConflictError):
+            store.write_watch_state(first, after)
+        assert store.write_watch_state(written, replace(written, lease_until=None)).revision == 2
+
+    def test_a_damaged_one_is_an_error_and_can_be_replaced(self, store: AuditStore, table: Table) -> None:
+        """An altered state is damage, and the only thing that may be written over it is a fresh one."""
+        table.write([Put({**watch_item(WatchState()), "revision": "many"})])
+        with pytest.raises(DamagedItemError):
+            store.watch_state()
+        assert store.replace_watch_state(WatchState(timers_after="1")) == store.watch_state()
+
+    def test_undelivered_ones_come_oldest_first_and_refused_ones_apart(self, store: AuditStore) -> None:
+        """The index gives a channel's deliveries by when they were due, up to a moment, those refused apart."""
+        changes = _record(store, *STORY)
+        first, second = (
+            store.delivery(delivery_key(alert.incident_id, "slack", alert.number)) for alert in changes.alerts[:2]
+        )
+        assert first is not None
+        assert second is not None
+        first = store.write_delivery(first, replace(first, due_at=NOW + timedelta(minutes=2)))
+        found = list(store.undelivered("slack"))
+        assert [entry.key for entry in found][-1] == first.key
+        assert [entry.sort for entry in found] == sorted(entry.sort for entry in found)
+        assert len(found) == len(changes.alerts)
+        until = list(store.undelivered("slack", due_until=NOW + timedelta(minutes=1)))
+        assert [entry.key for entry in until] == [entry.key for entry in found[:-1]]
+        store.write_delivery(second, replace(second, state=DeliveryState.FAILED, refused=True))
+        assert second.key not in {entry.key for entry in store.undelivered("slack")}
+        assert [entry.key for entry in store.undelivered("slack", refused=True)] == [second.key]
+        assert list(store.undelivered("sns", refused=True)) == []
+
+    def test_open_accounts_are_each_named_once(self, store: AuditStore) -> None:
+        """An account with open incidents is named once, in order, and not any more when they are closed."""
+        assert store.open_accounts() == []
+        changes = _record(store, LOGIN)
+        assert store.open_accounts() == [ACCOUNT]
+        closed = [replace(incident, open=False) for incident in changes.incidents]
+        before = store.read_account(ACCOUNT, (), NOW)
+        store.write_account(Changes([(before, replace(before, incidents=()))], (), closed, ()), NOW, ())
+        assert store.open_accounts() == []
 
 
 class TestDamage:

@@ -79,10 +79,10 @@ class TestTable:
         for sk, account, opened in (("B", "1", "2"), ("A", "1", "3"), ("C", "1", "1"), ("D", "2", "0")):
             table.write([Put(item(sk=sk, open_account=account, opened_at=opened))])
         table.write([Put(item(sk="E", open_account="1")), Put(item(sk="F", opened_at="1"))])
-        assert [key.sk for key in table.index(OPEN_INCIDENTS, "1")] == ["C", "B", "A"]
-        assert sorted(key.sk for key in table.index(OPEN_INCIDENTS)) == ["A", "B", "C", "D"]
+        assert [entry.key.sk for entry in table.index(OPEN_INCIDENTS, "1")] == ["C", "B", "A"]
+        assert sorted(entry.key.sk for entry in table.index(OPEN_INCIDENTS)) == ["A", "B", "C", "D"]
         table.write([Put(item(sk="B"))])
-        assert [key.sk for key in table.index(OPEN_INCIDENTS, "1")] == ["C", "A"]
+        assert [entry.key.sk for entry in table.index(OPEN_INCIDENTS, "1")] == ["C", "A"]
         assert list(table.index(UNDELIVERED)) == list(table.index(OPEN_INCIDENTS, "9")) == []
 
     def test_an_index_is_read_past_a_megabyte(self, table: Table) -> None:

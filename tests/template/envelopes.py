@@ -104,6 +104,7 @@ NOT_ABOUT_ROOT = {
 # What the tamper rule must see: every kind of thing that the stack is made of.
 TAMPERING = {
     "root rule disabled": request("events", "DisableRule", name="rootwatch-root"),
+    "watchdog's schedule disabled": request("events", "DisableRule", name="rootwatch-watchdog"),
     "root rule rewritten": request("events", "PutRule", name="rootwatch-root", eventPattern="{}"),
     "targets removed": request("events", "RemoveTargets", rule="rootwatch-root"),
     "table deleted": request("dynamodb", "DeleteTable", tableName="rootwatch-audit"),

@@ -12,7 +12,12 @@ ROOT = TEMPLATE.parent
 BUILD = ROOT / ".aws-sam/build"
 LAYER = BUILD / "RootwatchLayer"
 WIRING = ROOT / "layers/rootwatch/rootwatch/wiring.py"
-FUNCTIONS = {"DetectFunction": "detect", "NotifySnsFunction": "notify_sns", "NotifySlackFunction": "notify_slack"}
+FUNCTIONS = {
+    "DetectFunction": "detect",
+    "NotifySnsFunction": "notify_sns",
+    "NotifySlackFunction": "notify_slack",
+    "WatchdogFunction": "watchdog",
+}
 AARCH64 = b"\xb7\x00"  # e_machine of an ELF file, https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
 
 

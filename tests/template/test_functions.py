@@ -4,12 +4,15 @@ import pathlib
 
 import pytest
 
+from rootwatch import delivery
+from rootwatch.watchdog import LEASE, SENDING_ENDS, TIMERS_END
 from tests.template.stack import TEMPLATE, Stack, source
 
 FUNCTIONS = {
     "DetectFunction": "detect",
     "NotifySnsFunction": "notify-sns",
     "NotifySlackFunction": "notify-slack",
+    "WatchdogFunction": "watchdog",
 }
 # `sam validate` accepts a runtime that does not exist, so this list decides.
 RUNTIMES = {"python3.13"}
@@ -112,6 +115,23 @@ def test_log_group_with_retention(stack: Stack, function: str) -> None:
             "NotifySlackFunction",
             {"LOG_LEVEL", "TABLE_NAME", "DEAD_LETTER_QUEUE_URL", "SLACK_SECRET_ID", "SLACK_ORIGIN", "RUNBOOK_URL"},
         ),
+        (
+            "WatchdogFunction",
+            {
+                "LOG_LEVEL",
+                "TABLE_NAME",
+                "STACK_NAME",
+                "INCIDENT_IDLE_MINUTES",
+                "INTAKE_DEAD_LETTER_QUEUE_URL",
+                "RULE_DEAD_LETTER_QUEUE_URL",
+                "DEAD_LETTER_QUEUE_URL",
+                "ALERT_TOPIC_ARN",
+                "OPERATIONS_TOPIC_ARN",
+                "SLACK_SECRET_ID",
+                "SLACK_ORIGIN",
+                "RUNBOOK_URL",
+            },
+        ),
     ],
 )
 def test_environment(stack: Stack, function: str, expected: set[str]) -> None:
@@ -174,6 +194,43 @@ def test_failed_batches_have_somewhere_to_go(stack: Stack, function: str) -> Non
     assert [statement["Resource"] for statement in allowed] == [stack.arn("NotifyDeadLetterQueue")]
 
 
+def test_the_watchdog_runs_every_minute(stack: Stack) -> None:
+    """A rule that is enabled invokes the watchdog every minute, and may; a run that failed or is late is let go."""
+    rule = stack.of_type("AWS::Events::Rule")["WatchdogFunctionEveryMinute"]
+    [target] = rule["Targets"]
+    [permission] = stack.of_type("AWS::Lambda::Permission").values()
+    [asynchronous] = stack.of_type("AWS::Lambda::EventInvokeConfig").values()
+    not_again = {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
+
+    assert (rule["Name"], rule["ScheduleExpression"]) == ("rootwatch-watchdog", "rate(1 minute)")
+    assert rule.get("State", "ENABLED") == "ENABLED"
+    assert target["Arn"] == stack.arn("WatchdogFunction")
+    assert target["RetryPolicy"] == not_again
+    assert permission["Principal"] == "events.amazonaws.com"
+    assert permission["SourceArn"] == stack.arn("WatchdogFunctionEveryMinute")
+    assert {key: asynchronous[key] for key in not_again} == not_again
+
+
+def test_two_runs_of_the_watchdog_never_overlap(stack: Stack) -> None:
+    """A run is over before its lease, and nothing is reserved: an account whose limit is ten can deploy the stack."""
+    properties = stack.resources["WatchdogFunction"]["Properties"]
+
+    assert max(TIMERS_END, *SENDING_ENDS.values()) < properties["Timeout"] < LEASE.total_seconds()
+    assert min(SENDING_ENDS.values()) >= delivery.LEASE.total_seconds()
+    for function in FUNCTIONS:
+        assert "ReservedConcurrentExecutions" not in stack.resources[function]["Properties"]
+
+
+def test_what_ends_an_incident_is_the_same_for_both(stack: Stack) -> None:
+    """The functions detect and watchdog are told the same number of minutes after which an incident ends."""
+    told = [
+        stack.resources[function]["Properties"]["Environment"]["Variables"]["INCIDENT_IDLE_MINUTES"]
+        for function in ("DetectFunction", "WatchdogFunction")
+    ]
+
+    assert [str(each) for each in told] == ["60", "60"]
+
+
 def test_the_order_of_the_stack() -> None:
     """Resources stand in the order in which data travels; each function is followed by role, log group and alarms."""
     order = list(source()["Resources"])
@@ -189,6 +246,7 @@ def test_the_order_of_the_stack() -> None:
         "NotifySnsFunction",
         "SlackSecret",
         "NotifySlackFunction",
+        "WatchdogFunction",
     ]
 
     assert sorted(way, key=order.index) == way

@@ -6,7 +6,7 @@ import pytest
 
 from tests.template.stack import ACCOUNT, Stack, statements
 
-FUNCTIONS = ("DetectFunction", "NotifySnsFunction", "NotifySlackFunction")
+FUNCTIONS = ("DetectFunction", "NotifySnsFunction", "NotifySlackFunction", "WatchdogFunction")
 # The only resources that end in a wildcard: a log group's ARN covers its streams, ListStreams knows no single stream.
 WILDCARD_RESOURCES = re.compile(r":log-group:/aws/lambda/[a-z-]+:\*$|:table/[a-z-]+/stream/\*$")
 TLS_ONLY = {"Bool": {"aws:SecureTransport": "false"}}
@@ -94,7 +94,7 @@ def test_nobody_deletes_evidence(stack: Stack, function: str) -> None:
     actions = {action for s in on_the_table for action in s["Action"]}  # type: ignore[attr-defined]
 
     assert actions <= {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:PutItem"}
-    if function != "DetectFunction":
+    if function.startswith("Notify"):
         assert "EVENTS#" not in str(on_the_table)
 
 
@@ -104,6 +104,9 @@ def test_a_function_may_use_what_it_is_told_of(stack: Stack, function: str) -> N
     variables = stack.resources[function]["Properties"]["Environment"]["Variables"]
     resources = {resource for s in allowed(stack, function) for resource in s["Resource"]}  # type: ignore[attr-defined]
     named = {
+        "INTAKE_DEAD_LETTER_QUEUE_URL": stack.arn("IntakeDeadLetterQueue"),
+        "RULE_DEAD_LETTER_QUEUE_URL": stack.arn("RuleDeadLetterQueue"),
+        "OPERATIONS_TOPIC_ARN": stack.arn("OperationsTopic"),
         "TABLE_NAME": stack.arn("AuditTable"),
         "DEAD_LETTER_QUEUE_URL": stack.arn(
             "IntakeDeadLetterQueue" if function == "DetectFunction" else "NotifyDeadLetterQueue"
@@ -134,12 +137,48 @@ def test_only_detect_keeps_what_was_looked_up(stack: Stack) -> None:
 
 def test_the_slack_secret_is_read_by_one(stack: Stack) -> None:
     """Only notify_slack may read the webhook, and only notify_sns may publish alerts."""
+
+
+def test_the_watchdog_scans_an_index_and_writes_no_records(stack: Stack) -> None:
+    """The watchdog may scan one index, which holds keys only, and query records, but write none and scan no table."""
+    table = stack.arn("AuditTable")
+    statements = allowed(stack, "WatchdogFunction")
+    scanned = [s["Resource"] for s in statements if "dynamodb:Scan" in str(s["Action"])]
+    queried = [s["Resource"] for s in statements if "dynamodb:Query" in str(s["Action"])]
+    of_records = [s["Action"] for s in statements if "EVENTS#" in str(s)]
+
+    assert scanned == [[f"{table}/index/open-incidents"]]
+    assert queried == [[f"{table}/index/open-incidents"], [f"{table}/index/undelivered"], [table]]
+    assert of_records == [["dynamodb:Query"]]
+
+
+def test_the_slack_secret_is_read_by_those_who_send(stack: Stack) -> None:
+    """Besides the watchdog, which sends again, only notify_slack may read the webhook and only notify_sns publish."""
     secret, topic = stack.arn("SlackSecret"), stack.arn("AlertTopic")
 
-    assert [f for f in FUNCTIONS if any(s["Resource"] == [secret] for s in allowed(stack, f))] == [
-        "NotifySlackFunction"
-    ]
-    assert [f for f in FUNCTIONS if any(s["Resource"] == [topic] for s in allowed(stack, f))] == ["NotifySnsFunction"]
+    def users(resource: str) -> list[str]:
+        return [f for f in FUNCTIONS if any(s["Resource"] == [resource] for s in allowed(stack, f))]
+
+    assert users(secret) == ["NotifySlackFunction", "WatchdogFunction"]
+    assert users(topic) == ["NotifySnsFunction", "WatchdogFunction"]
+    assert users(stack.arn("OperationsTopic")) == ["WatchdogFunction"]
+
+
+@pytest.mark.parametrize("queue", ["IntakeDeadLetterQueue", "RuleDeadLetterQueue", "NotifyDeadLetterQueue"])
+def test_the_watchdog_counts_dead_letters_and_takes_none(stack: Stack, queue: str) -> None:
+    """The watchdog may count each queue's dead letters, and can neither read nor remove one."""
+    [statement] = [s for s in allowed(stack, "WatchdogFunction") if s["Resource"] == [stack.arn(queue)]]
+    assert isinstance(statement["Action"], list)
+    assert "sqs:GetQueueAttributes" in statement["Action"]
+    assert set(statement["Action"]) <= {"sqs:GetQueueAttributes", "sqs:SendMessage"}
+
+
+@pytest.mark.parametrize("function", ["NotifySnsFunction", "WatchdogFunction"])
+def test_who_publishes_may_encrypt(stack: Stack, function: str) -> None:
+    """A function that publishes to an encrypted topic may use its key, through SNS only."""
+    [statement] = [s for s in allowed(stack, function) if s["Resource"] == [stack.arn("RootwatchKey")]]
+    assert statement["Action"] == ["kms:GenerateDataKey", "kms:Decrypt"]
+    assert statement["Condition"] == {"StringEquals": {"kms:ViaService": "sns.us-east-1.amazonaws.com"}}
 
 
 def test_queues_refuse_plain_http(stack: Stack) -> None:

@@ -8,7 +8,7 @@ from tests.template.stack import Stack
 
 FOURTEEN_DAYS = 1209600
 DEAD_LETTER_QUEUES = ["IntakeDeadLetterQueue", "RuleDeadLetterQueue", "NotifyDeadLetterQueue"]
-FUNCTIONS = ["DetectFunction", "NotifySnsFunction", "NotifySlackFunction"]
+FUNCTIONS = ["DetectFunction", "NotifySnsFunction", "NotifySlackFunction", "WatchdogFunction"]
 
 
 def alarms_on(stack: Stack, metric: str, dimension: str, value: str) -> list[dict[str, Any]]:
@@ -66,9 +66,9 @@ def test_every_target_leaves_dead_letters(stack: Stack, rule: str) -> None:
 
 
 def test_where_the_rules_lead(stack: Stack) -> None:
-    """Both rules lead to the intake queue, and the tamper rule straight to the operations topic too."""
+    """Both rules with a pattern lead to the intake queue, and the tamper rule straight to the operations topic too."""
     rules = stack.of_type("AWS::Events::Rule")
-    leads = {key: [target["Arn"] for target in rule["Targets"]] for key, rule in rules.items()}
+    leads = {key: [t["Arn"] for t in rule["Targets"]] for key, rule in rules.items() if "EventPattern" in rule}
 
     assert leads == {
         "RootRule": [stack.arn("IntakeQueue")],
@@ -136,15 +136,39 @@ def test_a_lost_dead_letter_alarms(stack: Stack, rule: str) -> None:
 
 
 def test_every_alarm_reaches_people(stack: Stack) -> None:
-    """Every alarm goes to the operations topic, says what to do, and is quiet while there is nothing to measure."""
+    """Every alarm goes to the operations topic, says what to do, and is quiet while there is nothing to measure; but
+    for the one on the watchdog's silence.
+    """
     alarms = stack.of_type("AWS::CloudWatch::Alarm")
 
     assert len(alarms) >= 10
     for alarm in alarms.values():
         assert alarm["AlarmActions"] == [stack.arn("OperationsTopic")]
         assert len(alarm["AlarmDescription"]) > 60
-        assert alarm["TreatMissingData"] == "notBreaching"
-        assert alarm["Period"] * alarm["EvaluationPeriods"] <= 60
+        if alarm["AlarmName"] != "rootwatch-watchdog-stopped":
+            assert alarm["TreatMissingData"] == "notBreaching"
+            assert alarm["Period"] * alarm["EvaluationPeriods"] <= 60
+
+
+def test_a_watchdog_that_does_not_run_alarms(stack: Stack) -> None:
+    """Five minutes without an invocation of the watchdog raise an alarm, although there is then nothing to measure."""
+    [alarm] = alarms_on(stack, "Invocations", "FunctionName", "rootwatch-watchdog")
+
+    assert (alarm["Namespace"], alarm["Statistic"]) == ("AWS/Lambda", "Sum")
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "LessThanThreshold")
+    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 5)
+    assert "DatapointsToAlarm" not in alarm
+    assert alarm["TreatMissingData"] == "breaching"
+    assert alarm["OKActions"] == [stack.arn("OperationsTopic")]
+
+
+def test_a_part_of_the_watchdog_that_failed_alarms(stack: Stack) -> None:
+    """One account whose timers fail is an alarm although the run is no failure: the metric is the one it publishes."""
+    [alarm] = [a for a in stack.of_type("AWS::CloudWatch::Alarm").values() if a["MetricName"] == "PartsFailed"]
+
+    assert (alarm["Namespace"], alarm["Statistic"]) == ("Rootwatch", "Sum")
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": "watchdog"}, {"Name": "stack", "Value": "rootwatch"}]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (0, "GreaterThanThreshold")
 
 
 @pytest.mark.parametrize("topic", ["AlertTopic", "OperationsTopic"])

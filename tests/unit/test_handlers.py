@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,19 +16,21 @@ import requests
 from functions.detect import app as detect
 from functions.notify_slack import app as notify_slack
 from functions.notify_sns import app as notify_sns
+from functions.watchdog import app as watchdog
 from rootwatch import wiring
 from rootwatch.alert import Alert
-from rootwatch.audit.items import DeliveryState
+from rootwatch.audit.items import DeliveryState, head_key
 from rootwatch.audit.memory import MemoryTable
 from rootwatch.audit.store import AuditStore
-from rootwatch.audit.table import Key
+from rootwatch.audit.table import Key, Put
 from rootwatch.channels import slack
 from rootwatch.delivery import Sent, Unconfigured
 from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError, SettingsError, StoreUnavailableError
 from rootwatch.pipeline import Message, detect_messages
+from rootwatch.watchdog import Watchdog
 from rootwatch.wiring import Intake, Notifier
 from tests.builders import as_sqs_event, build_envelope
-from tests.unit.workbench import NOW, CheckedTable, make_message, make_recorder
+from tests.unit.workbench import IDLE, NOW, CheckedTable, make_message, make_recorder
 
 PROJECT = Path(__file__).parents[2]
 HANDLERS = sorted(PROJECT.glob("functions/*/app.py"))
@@ -45,11 +47,15 @@ class Context:
     invoked_function_arn: str = "arn:aws:lambda:us-east-1:111122223333:function:rootwatch-test"
     aws_request_id: str = "00000000-0000-4000-8000-000000000000"
 
+    def get_remaining_time_in_millis(self) -> int:
+        """Plenty."""
+        return 180_000
+
 
 @pytest.fixture(autouse=True)
 def _forget() -> None:
     """No test uses another's adapters."""
-    for made_once in (wiring.intake, wiring.sns_notifier, wiring.slack_notifier, wiring._session):
+    for made_once in (wiring.intake, wiring.sns_notifier, wiring.slack_notifier, wiring.watchdog, wiring._session):
         made_once.cache_clear()
 
 
@@ -80,7 +86,7 @@ def test_a_handler_has_at_most_25_lines(path: Path) -> None:
 
 def test_there_are_handlers() -> None:
     """The test above looks at something."""
-    assert {path.parent.name for path in HANDLERS} >= {"detect", "notify_slack", "notify_sns"}
+    assert {path.parent.name for path in HANDLERS} >= {"detect", "notify_slack", "notify_sns", "watchdog"}
 
 
 SILENT_IMPORT = """
@@ -125,7 +131,7 @@ def test_importing_makes_no_client_opens_no_socket_and_reads_no_environment() ->
 
 
 @pytest.mark.filterwarnings("ignore:No application metrics to publish")
-@pytest.mark.parametrize("module", [detect, notify_slack, notify_sns])
+@pytest.mark.parametrize("module", [detect, notify_slack, notify_sns, watchdog])
 def test_a_wrong_deployment_is_named(module: Any) -> None:
     """A handler without its settings fails with the name of the one that is missing."""
     with pytest.raises(SettingsError, match="TABLE_NAME"):
@@ -317,3 +323,38 @@ def test_what_no_repetition_can_help_is_left_and_holds_up_nothing(refused: bool)
     ledger = store.delivery(key)
     assert ledger is not None
     assert ledger.state is (DeliveryState.FAILED if refused else DeliveryState.PENDING)
+
+
+# --- watchdog ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:No application metrics to publish")
+def test_the_watchdog_counts_what_it_did_and_names_what_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A summary that became due and an account that failed are a metric each, the latter is logged; a quiet run says
+    nothing.
+    """
+    table = CheckedTable()
+    others: dict[str, Any] = {"recipientAccountId": "444455556666", "userIdentity.accountId": "444455556666"}
+    for changes in ({}, others):
+        detect_messages([make_message(build_envelope("console_login", **changes))], make_recorder(table))
+    recorder = make_recorder(table, NOW)
+    nothing: Any = pytest.fail  # nothing is said and nothing is left
+    monkeypatch.setattr(wiring, "watchdog", lambda: Watchdog(recorder, (), (), nothing, nothing))
+    watchdog.handler({}, Context())
+    assert metrics_of(capsys.readouterr().out) == {}
+
+    class Troubled(CheckedTable):
+        def write(self, puts: Sequence[Put]) -> None:
+            if head_key("444455556666") in {put.key for put in puts}:
+                raise StoreUnavailableError("throttled")
+            super().write(puts)
+
+    troubled = Troubled()
+    troubled._partitions = table._partitions
+    recorder = make_recorder(troubled, NOW + IDLE)
+    watchdog.handler({}, Context())
+    metrics = metrics_of(capsys.readouterr().out)
+    assert {name: sum(values) for name, values in metrics.items()} == {"AlertsDue": 1, "PartsFailed": 1}
+    assert "the timers of account 444455556666" in logged(caplog)

@@ -200,6 +200,7 @@ def test_a_delivery_comes_back_and_only_an_undelivered_one_is_indexed(state: Del
     assert delivery_of(item) == delivery
     assert item["sk"] == "DELIVERY#slack#000001"
     assert ("undelivered_channel" in item) is (state in {DeliveryState.PENDING, DeliveryState.FAILED})
+    assert item.get("undelivered_channel", "slack#refused") == "slack#refused"  # those refused for good lie apart
 
 
 def test_a_declared_use_comes_back() -> None:

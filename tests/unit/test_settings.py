@@ -3,7 +3,14 @@
 import pytest
 
 from rootwatch.errors import SettingsError
-from rootwatch.settings import DetectSettings, NotifySlackSettings, NotifySnsSettings, environment, networks
+from rootwatch.settings import (
+    DetectSettings,
+    NotifySlackSettings,
+    NotifySnsSettings,
+    WatchdogSettings,
+    environment,
+    networks,
+)
 
 DETECT = {"TABLE_NAME": "audit", "DEAD_LETTER_QUEUE_URL": "https://sqs/dead", "STACK_NAME": "rootwatch"}
 SNS = {
@@ -15,6 +22,14 @@ SLACK = {
     "TABLE_NAME": "audit",
     "DEAD_LETTER_QUEUE_URL": "https://sqs/dead",
     "SLACK_SECRET_ID": "rootwatch-slack",
+}
+WATCHDOG = {
+    **SNS,
+    **SLACK,
+    "STACK_NAME": "rootwatch",
+    "OPERATIONS_TOPIC_ARN": "arn:operations",
+    "INTAKE_DEAD_LETTER_QUEUE_URL": "https://sqs/intake",
+    "RULE_DEAD_LETTER_QUEUE_URL": "https://sqs/rule",
 }
 
 
@@ -161,6 +176,23 @@ def test_slack_origins_that_are_none(text: str) -> None:
     """Anything else is an error that names the variable."""
     with pytest.raises(SettingsError, match="SLACK_ORIGIN"):
         NotifySlackSettings.from_environment(SLACK | {"SLACK_ORIGIN": text})
+
+
+def test_watchdog() -> None:
+    """The watchdog needs what both notifiers need and more, and has the idle time of detect within the same range."""
+    settings = WatchdogSettings.from_environment(WATCHDOG)
+    assert (settings.table_name, settings.stack_name, settings.idle_minutes) == ("audit", "rootwatch", 60)
+    assert settings.operations_topic_arn == "arn:operations"
+    letters = (settings.intake_letters_url, settings.rule_letters_url, settings.notify_letters_url)
+    assert letters == ("https://sqs/intake", "https://sqs/rule", "https://sqs/dead")
+    assert settings.sns == NotifySnsSettings.from_environment(SNS)
+    assert settings.slack == NotifySlackSettings.from_environment(SLACK)
+    assert WatchdogSettings.from_environment(WATCHDOG | {"INCIDENT_IDLE_MINUTES": "5"}).idle_minutes == 5
+    with pytest.raises(SettingsError, match="from 5 to 1440"):
+        WatchdogSettings.from_environment(WATCHDOG | {"INCIDENT_IDLE_MINUTES": "4"})
+    for name in WATCHDOG:
+        with pytest.raises(SettingsError, match=name):
+            WatchdogSettings.from_environment(WATCHDOG | {name: " "})
 
 
 def test_the_environment_is_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:

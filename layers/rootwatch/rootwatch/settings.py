@@ -155,7 +155,7 @@ class DetectSettings:
             stack_name=_required(values, "STACK_NAME"),
             key_id=values.get("KEY_ID", "").strip(),
             deployment_role_arn=values.get("DEPLOYMENT_ROLE_ARN", "").strip(),
-            idle_minutes=_whole_number(values, "INCIDENT_IDLE_MINUTES", default=60, least=5, most=1440),
+            idle_minutes=_idle_minutes(values),
             replay_source=values.get("REPLAY_SOURCE", "").strip(),
             custodians=values.get("CUSTODIANS", "").strip(),
             trusted_networks=networks(_entries(values, "TRUSTED_NETWORKS"), "TRUSTED_NETWORKS"),
@@ -217,3 +217,42 @@ class NotifySlackSettings:
             slack_origin=_origin(values, "SLACK_ORIGIN", "https://hooks.slack.com"),
             runbook_url=values.get("RUNBOOK_URL", "").strip(),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class WatchdogSettings:
+    """What `functions/watchdog` needs, besides what the two notifiers need: it sends with their senders."""
+
+    table_name: str
+    stack_name: str
+    idle_minutes: int
+    operations_topic_arn: str
+    intake_letters_url: str
+    rule_letters_url: str
+    notify_letters_url: str
+    sns: NotifySnsSettings
+    slack: NotifySlackSettings
+
+    @classmethod
+    def from_environment(cls, values: Mapping[str, str]) -> "WatchdogSettings":
+        """Read the settings of `functions/watchdog`.
+
+        Raises:
+            SettingsError: a variable is missing or malformed; no retry helps before the deployment is mended.
+
+        """
+        return cls(
+            table_name=_required(values, "TABLE_NAME"),
+            stack_name=_required(values, "STACK_NAME"),
+            idle_minutes=_idle_minutes(values),
+            operations_topic_arn=_required(values, "OPERATIONS_TOPIC_ARN"),
+            intake_letters_url=_required(values, "INTAKE_DEAD_LETTER_QUEUE_URL"),
+            rule_letters_url=_required(values, "RULE_DEAD_LETTER_QUEUE_URL"),
+            notify_letters_url=_required(values, "DEAD_LETTER_QUEUE_URL"),
+            sns=NotifySnsSettings.from_environment(values),
+            slack=NotifySlackSettings.from_environment(values),
+        )
+
+
+def _idle_minutes(values: Mapping[str, str]) -> int:
+    return _whole_number(values, "INCIDENT_IDLE_MINUTES", default=60, least=5, most=1440)

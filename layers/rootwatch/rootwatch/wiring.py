@@ -32,11 +32,14 @@ from rootwatch.delivery import Sender, Sent, Unconfigured, deliver
 from rootwatch.detections.detection import OwnResources
 from rootwatch.errors import DamagedItemError, DeliveryFailedError, DeliveryRefusedError, LookUpFailedError
 from rootwatch.pipeline import Message, Recorder
-from rootwatch.settings import DetectSettings, NotifySlackSettings, NotifySnsSettings, environment
+from rootwatch.settings import DetectSettings, NotifySlackSettings, NotifySnsSettings, WatchdogSettings, environment
 
 if TYPE_CHECKING:
     from types_boto3_sns.type_defs import PublishInputTypeDef
     from types_boto3_sqs import SQSClient
+
+    from rootwatch.channels.notice import Notice
+    from rootwatch.watchdog import LetterQueue, Watchdog
 
 _Answer = TypeVar("_Answer")
 
@@ -51,6 +54,8 @@ _LOOK_UP_CONFIG: Final = Config(
 _SECONDS_PER_PUBLISH: Final = 0.2
 """At most five messages a second: over ten, SNS suspends e-mail subscriptions.
 https://docs.aws.amazon.com/sns/latest/dg/sns-email-notifications.html"""
+_SECONDS_PER_MESSAGE: Final = 1.0
+"""Slack takes one message a second in a channel. https://docs.slack.dev/apis/web-api/rate-limits"""
 _LONGEST_WAIT: Final = 10.0
 """Seconds that the Slack notifier waits where Slack asks it to; it has 60 for a batch of five."""
 _REST: Final = 30.0
@@ -400,3 +405,101 @@ class _Quiet:
         if rest > 0:
             message = "Slack asked to wait, or had a fault, with the message before this one."
             raise DeliveryFailedError(message, retry_after=rest)
+
+
+# --- watchdog ------------------------------------------------------------------------------------------------------
+
+
+@cache
+def watchdog() -> "Watchdog":
+    """Return what `functions/watchdog` works with; it sends with the senders of the two notifiers.
+
+    Raises:
+        SettingsError: the environment is wrong; no retry helps before the deployment is mended.
+
+    """
+    from rootwatch.watchdog import Channel, Watchdog  # noqa: PLC0415 - the other functions do without it
+
+    settings = WatchdogSettings.from_environment(environment())
+    recorder = Recorder(
+        store=_store(settings.table_name),
+        own=OwnResources(settings.stack_name),
+        idle=timedelta(minutes=settings.idle_minutes),
+        now=_now,
+        pause=_jitter,
+    )
+    letters = _dead_letters(settings.notify_letters_url)
+    channels = (
+        Channel(
+            name="sns",
+            title="SNS",
+            look_at="the alert topic, its policy and its key",
+            send=sns_notifier().send,
+            tell=_sns_notices(settings.sns.alert_topic_arn),
+            most=100,
+            pause=lambda: None,  # its sender keeps the distance
+        ),
+        Channel(
+            name="slack",
+            title="Slack",
+            look_at=f"the secret {settings.stack_name}-slack",
+            send=slack_notifier().send,
+            tell=_slack_notices(settings.slack),
+            most=30,
+            pause=_Pace(_SECONDS_PER_MESSAGE).wait,
+        ),
+    )
+    return Watchdog(
+        recorder,
+        channels,
+        queues=(
+            _letter_queue("intake", settings.intake_letters_url),
+            _letter_queue("rule", settings.rule_letters_url),
+            _letter_queue("notify", settings.notify_letters_url),
+        ),
+        tell_operations=_sns_notices(settings.operations_topic_arn),
+        leave=lambda key, reason: letters(json.dumps({"pk": key.pk, "sk": key.sk}), reason, f"{key.pk} {key.sk}"),
+    )
+
+
+def _letter_queue(kind: str, url: str) -> "LetterQueue":
+    """Return a dead-letter queue with what counts its messages, those included that somebody is looking at."""
+    from rootwatch.watchdog import LetterQueue  # noqa: PLC0415 - the watchdog only
+
+    @cache
+    def client() -> "SQSClient":
+        return _session().client("sqs", config=_CONFIG)
+
+    def count() -> int:
+        found = client().get_queue_attributes(
+            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        )["Attributes"]
+        return int(found["ApproximateNumberOfMessages"]) + int(found["ApproximateNumberOfMessagesNotVisible"])
+
+    return LetterQueue(kind, url.rpartition("/")[2], count)
+
+
+def _sns_notices(topic_arn: str) -> "Callable[[Notice], Sent]":
+    from rootwatch.channels import notice, sns  # noqa: PLC0415 - the watchdog only
+
+    client = _session().client("sns", config=_CONFIG)
+    return lambda each: Sent(sns.publish(client, notice.sns_arguments(each, topic_arn)))
+
+
+def _slack_notices(settings: NotifySlackSettings) -> "Callable[[Notice], Sent | Unconfigured]":
+    import requests  # noqa: PLC0415 - the watchdog only
+    from aws_lambda_powertools.utilities.parameters import SecretsProvider  # noqa: PLC0415
+
+    from rootwatch.channels import notice, slack  # noqa: PLC0415
+
+    secrets = SecretsProvider(boto3_client=_session().client("secretsmanager", config=_CONFIG))
+    session = requests.Session()
+    session.trust_env = False  # as above
+
+    def tell(each: "Notice") -> Sent | Unconfigured:
+        address = slack.webhook_address(_slack_secret(secrets, settings.slack_secret_id), settings.slack_origin)
+        if address is None:
+            return Unconfigured("Slack's secret holds no webhook_url yet")
+        return Sent(slack.post(session, address, notice.slack_payload(each)))
+
+    return tell

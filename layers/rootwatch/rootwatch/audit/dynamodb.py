@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rootwatch.audit.table import Index, Item, Key, Put, Value, check_size, key_of
+from rootwatch.audit.table import Index, IndexEntry, Item, Key, Put, Value, check_size, key_of
 from rootwatch.errors import StoreConflictError, StoreError, StoreUnavailableError, TransactionTooLargeError
 
 if TYPE_CHECKING:
@@ -113,8 +113,8 @@ class DynamoTable:
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def index(self, index: Index, value: str | None = None) -> Iterator[Key]:
-        """Yield the keys in a sparse index; see `Table.index`."""
+    def index(self, index: Index, value: str | None = None) -> Iterator[IndexEntry]:
+        """Yield what a sparse index holds; see `Table.index`."""
         request: dict[str, Any] = {"TableName": self._name, "IndexName": index.name}
         read: Callable[..., Any] = self._client.scan
         if value is not None:
@@ -125,7 +125,8 @@ class DynamoTable:
         while True:
             page = self._call(partial(read, **request))
             for values in page["Items"]:
-                yield key_of(self._decode(values))
+                item = self._decode(values)
+                yield IndexEntry(key_of(item), str(item[index.partition]), str(item[index.sort]))
             if not page.get("LastEvaluatedKey"):
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]

@@ -17,6 +17,7 @@
 | delivery | `INCIDENT#<id>` | `DELIVERY#<channel>#<number>` |
 | thread | `INCIDENT#<id>` | `THREAD#<channel>` |
 | cache | `CACHE#<kind>` | `<address, account or service>` |
+| watchdog | `WATCHDOG` | `STATE` |
 """
 
 import hashlib
@@ -25,7 +26,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -162,6 +163,11 @@ def alert_key(incident_id: str, number: int) -> Key:
 def delivery_key(incident_id: str, channel: str, number: int) -> Key:
     """Return the key of an alert's delivery on a channel; the streams' filters take its prefix."""
     return Key(f"INCIDENT#{incident_id}", f"DELIVERY#{channel}#{number:06d}")
+
+
+def watch_key() -> Key:
+    """Return the key of what the watchdog remembers from one run to the next."""
+    return Key("WATCHDOG", "STATE")
 
 
 def thread_key(incident_id: str, channel: str) -> Key:
@@ -708,6 +714,11 @@ class Delivery:
         return delivery_key(self.incident_id, self.channel, self.number)
 
 
+def undelivered_partition(channel: str, *, refused: bool) -> str:
+    """Return under which name the index `undelivered` holds a channel's deliveries, those refused for good apart."""
+    return f"{channel}#refused" if refused else channel
+
+
 def delivery_item(delivery: Delivery) -> Item:
     """Return a delivery's item; until it is sent the sparse index `undelivered` has it."""
     item: Item = {
@@ -728,7 +739,7 @@ def delivery_item(delivery: Delivery) -> Item:
         "revision": delivery.revision,
     }
     if delivery.state in {DeliveryState.PENDING, DeliveryState.FAILED}:
-        item["undelivered_channel"] = delivery.channel
+        item["undelivered_channel"] = undelivered_partition(delivery.channel, refused=delivery.refused)
         item["undelivered_since"] = moment_text(delivery.due_at)
     return item
 
@@ -950,6 +961,86 @@ def cache_of(item: Item) -> Remembered:
     return _reading("a cache", read)
 
 
+# --- watchdog ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A trouble that the watchdog told of: since when it lasts, how much of it there was, and when each place was told.
+
+    Places are channels and `operations`; times are UTC.
+    """
+
+    since: datetime
+    count: int
+    at: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class WatchState:
+    """What the watchdog remembers. `lease_until` (UTC) keeps two runs apart; `revision` counts writes, 0 for none yet.
+
+    `timers_after` is the account whose timers ran last in a run that had to stop early; the next one goes on after it.
+    `sent_after` is the same for each partition of the index `undelivered`, `refused_again_at` the moment (UTC) at which
+    what a channel refused for good is tried again. `troubles` are by subject: `channel:slack`, `letters:intake`.
+    """
+
+    revision: int = 0
+    lease_until: datetime | None = None
+    timers_after: str = ""
+    sent_after: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    refused_again_at: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
+    troubles: Mapping[str, Told] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def watch_item(state: WatchState) -> Item:
+    """Return the watchdog's item."""
+    key = watch_key()
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "revision": state.revision,
+        "lease_until": moment_text(state.lease_until) if state.lease_until else None,
+        "timers_after": state.timers_after,
+        "sent_after": dict(state.sent_after),
+        "refused_again_at": {channel: moment_text(moment) for channel, moment in state.refused_again_at.items()},
+        "troubles": {
+            subject: {
+                "since": moment_text(told.since),
+                "count": told.count,
+                "at": {place: moment_text(moment) for place, moment in told.at.items()},
+            }
+            for subject, told in state.troubles.items()
+        },
+    }
+
+
+def watch_of(item: Item) -> WatchState:
+    """Read the watchdog's item.
+
+    Raises:
+        DamagedItemError: the item cannot be understood; no retry helps.
+
+    """
+    return _reading(
+        "the watchdog's state",
+        lambda: WatchState(
+            revision=_int(item, "revision"),
+            lease_until=None if item["lease_until"] is None else _moment(item, "lease_until"),
+            timers_after=_text(item, "timers_after"),
+            sent_after=_by_name(item, "sent_after", _text),
+            refused_again_at=_by_name(item, "refused_again_at", _moment),
+            troubles=_by_name(item, "troubles", _told),
+        ),
+    )
+
+
+def _told(troubles: Mapping[str, Value], subject: str) -> Told:
+    told = _object(troubles, subject)
+    return Told(_moment(told, "since"), _int(told, "count"), _by_name(told, "at", _moment))
+
+
 # --- reading an item back ------------------------------------------------------------------------------------------
 
 
@@ -1074,11 +1165,20 @@ def _objects(item: Mapping[str, Value], name: str) -> list[dict[str, Value]]:
     return objects
 
 
-def _counts(item: Mapping[str, Value], name: str) -> Mapping[str, int]:
+def _object(item: Mapping[str, Value], name: str) -> Mapping[str, Value]:
     value = item[name]
     if not isinstance(value, dict):
         raise TypeError(name)
-    return MappingProxyType({key: int(str(count)) for key, count in value.items()})
+    return value
+
+
+def _by_name(item: Mapping[str, Value], name: str, read: Callable[[Mapping[str, Value], str], _T]) -> Mapping[str, _T]:
+    value = _object(item, name)
+    return MappingProxyType({key: read(value, key) for key in value})
+
+
+def _counts(item: Mapping[str, Value], name: str) -> Mapping[str, int]:
+    return MappingProxyType({key: int(str(count)) for key, count in _object(item, name).items()})
 
 
 def record_of(item: Mapping[str, Value]) -> Mapping[str, object]:

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Sequence
 
-from rootwatch.audit.table import Index, Item, Key, Put, check_size, key_of
+from rootwatch.audit.table import Index, IndexEntry, Item, Key, Put, check_size, key_of
 from rootwatch.errors import StoreConflictError
 
 
@@ -34,15 +34,15 @@ class MemoryTable:
         """Yield the partitions that begin with one of the prefixes."""
         yield from [pk for pk, items in self._partitions.items() if items and pk.startswith(prefixes)]
 
-    def index(self, index: Index, value: str | None = None) -> Iterator[Key]:
-        """Yield the keys of the items that have both attributes of the index; see `Table.index`."""
+    def index(self, index: Index, value: str | None = None) -> Iterator[IndexEntry]:
+        """Yield the items that have both attributes of the index; see `Table.index`."""
         found = [
-            (str(item[index.sort]), key_of(item))
+            IndexEntry(key_of(item), str(item[index.partition]), str(item[index.sort]))
             for partition in self._partitions.values()
             for item in partition.values()
             if index.partition in item and index.sort in item and value in {None, item[index.partition]}
         ]
-        yield from (key for _, key in sorted(found, key=lambda entry: (entry[0], entry[1].pk, entry[1].sk)))
+        yield from sorted(found, key=lambda entry: (entry.sort, entry.key.pk, entry.key.sk))
 
     def write(self, puts: Sequence[Put]) -> None:
         """Write all of the items or none; see `Table.write` for the errors."""

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -15,6 +16,7 @@ from rootwatch.audit.items import (
     Delivery,
     Head,
     Thread,
+    WatchState,
     address_item,
     address_key,
     address_of,
@@ -54,11 +56,15 @@ from rootwatch.audit.items import (
     thread_item,
     thread_key,
     thread_of,
+    undelivered_partition,
     use_item,
     use_key,
     use_of,
+    watch_item,
+    watch_key,
+    watch_of,
 )
-from rootwatch.audit.table import INCIDENTS, OPEN_INCIDENTS, UNDELIVERED, Item, Key, Put, Table, key_of
+from rootwatch.audit.table import INCIDENTS, OPEN_INCIDENTS, UNDELIVERED, IndexEntry, Item, Key, Put, Table, key_of
 from rootwatch.context.declared_use import LONGEST_PERIOD, OVERRUN_WITHIN, DeclaredUse
 from rootwatch.context.observation import IssuedKey, Observation
 from rootwatch.context.source import SourceKind
@@ -244,7 +250,7 @@ class AuditStore:
                     sequence, chain = number, value
         version = item.get("version") if item is not None else None
         is_number = type(version) is int and version >= 0
-        open_incidents = [_incident_id(key) for key in self._table.index(OPEN_INCIDENTS, account_id)]
+        open_incidents = [_incident_id(entry.key) for entry in self._table.index(OPEN_INCIDENTS, account_id)]
         head = Head(version if type(version) is int and is_number else 0, sequence, chain, tuple(open_incidents), ())
         return head, item is None or is_number or "version" not in item
 
@@ -392,15 +398,61 @@ class AuditStore:
 
     def open_incidents(self) -> Iterator[str]:
         """Yield the ids of the open incidents of every account; one that just opened may be missing."""
-        return (_incident_id(key) for key in self._table.index(OPEN_INCIDENTS))
+        return (_incident_id(entry.key) for entry in self._table.index(OPEN_INCIDENTS))
+
+    def open_accounts(self) -> list[str]:
+        """Return the accounts with an open incident, sorted; one whose incident just opened may be missing."""
+        return sorted({entry.partition for entry in self._table.index(OPEN_INCIDENTS)})
 
     def incidents_of(self, month: str) -> Iterator[str]:
         """Yield the ids of the incidents that opened in a month (`2026-11`), the oldest first."""
-        return (_incident_id(key) for key in self._table.index(INCIDENTS, month))
+        return (_incident_id(entry.key) for entry in self._table.index(INCIDENTS, month))
 
-    def undelivered(self, channel: str) -> Iterator[Key]:
-        """Yield the keys of a channel's deliveries that are not sent, the oldest first."""
-        return self._table.index(UNDELIVERED, channel)
+    def undelivered(
+        self, channel: str, *, refused: bool = False, due_until: datetime | None = None
+    ) -> Iterator[IndexEntry]:
+        """Yield the channel's deliveries that are not sent, the oldest first; a change a moment ago may be missing.
+
+        Args:
+            channel: which channel.
+            refused: those that the channel refused for good, instead of the others.
+            due_until: only those that were due by then (UTC), to the second.
+
+        """
+        entries = self._table.index(UNDELIVERED, undelivered_partition(channel, refused=refused))
+        if due_until is None:
+            return entries
+        last = moment_text(due_until)
+        return takewhile(lambda entry: entry.sort <= last, entries)
+
+    # --- watch -----------------------------------------------------------------------------------------------------
+
+    def watch_state(self) -> WatchState:
+        """Return what the watchdog remembers; nothing before its first run.
+
+        Raises:
+            DamagedItemError: somebody changed it; no retry helps.
+
+        """
+        (item,) = self._table.get([watch_key()])
+        return watch_of(item) if item else WatchState()
+
+    def write_watch_state(self, before: WatchState, after: WatchState) -> WatchState:
+        """Write what the watchdog remembers if nobody did since `before`, and return it with its new revision.
+
+        Raises:
+            StoreConflictError: another run did.
+
+        """
+        written = replace(after, revision=before.revision + 1)
+        self._table.write([Put(watch_item(written), expects=("revision", before.revision or None))])
+        return written
+
+    def replace_watch_state(self, after: WatchState) -> WatchState:
+        """Write what the watchdog remembers over an item that cannot be understood, and return it as written."""
+        written = replace(after, revision=1)
+        self._table.write([Put(watch_item(written))])
+        return written
 
     def accounts(self) -> dict[str, list[str]]:
         """Return every account that the table knows, with the months that hold events of it (or `undated`).

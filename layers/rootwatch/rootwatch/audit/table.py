@@ -59,6 +59,15 @@ INCIDENTS: Final = Index("incidents", "incident_month", "opened_at")
 INDEXES: Final = (UNDELIVERED, OPEN_INCIDENTS, INCIDENTS)
 
 
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """What an index holds of an item: its key, and the two attributes of the index as text."""
+
+    key: Key
+    partition: str
+    sort: str
+
+
 class Table(Protocol):
     """A table with a partition key `pk` and a sort key `sk`. Every read but of an index is strongly consistent."""
 
@@ -105,8 +114,8 @@ class Table(Protocol):
 
         """
 
-    def index(self, index: Index, value: str | None = None) -> Iterator[Key]:
-        """Yield the keys of the items that a sparse index holds; what was written a moment ago may be missing.
+    def index(self, index: Index, value: str | None = None) -> Iterator[IndexEntry]:
+        """Yield what a sparse index holds of its items; what was written a moment ago may be missing.
 
         Args:
             index: which index.

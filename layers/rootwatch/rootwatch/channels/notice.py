@@ -1,0 +1,106 @@
+"""A notice: a message about the watch itself, in plain words, for Slack and for SNS. It is no alert and has no ledger.
+
+Limits are those of the alerts: https://docs.slack.dev/reference/block-kit/blocks and
+https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+"""
+
+import json
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from rootwatch.alert import clock, visible
+
+if TYPE_CHECKING:
+    from types_boto3_sns.type_defs import PublishInputTypeDef
+
+LONGEST_HEADLINE: Final = 99
+"""Characters of an SNS subject; Slack's header takes 150."""
+LONGEST_PARAGRAPH: Final = 1000
+MOST_PARAGRAPHS: Final = 10
+_WIDTH: Final = 72
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What people are told about the watch itself: `at` is the moment (UTC), `paragraphs` in the order of reading.
+
+    `urgent` says whether something is wrong; what is well again is not. The texts are on one line each and bounded by
+    `make_notice`.
+    """
+
+    headline: str
+    paragraphs: tuple[str, ...]
+    urgent: bool
+    at: datetime
+
+
+def make_notice(headline: str, paragraphs: Sequence[str], at: datetime, *, urgent: bool) -> Notice:
+    """Return a notice whose texts are bounded and have nothing hidden in them, whatever a table's item said."""
+    return Notice(
+        visible(headline, LONGEST_HEADLINE),
+        tuple(visible(paragraph, LONGEST_PARAGRAPH) for paragraph in paragraphs[:MOST_PARAGRAPHS]),
+        urgent,
+        at,
+    )
+
+
+def slack_payload(notice: Notice) -> dict[str, Any]:
+    """Return the message of a notice as Slack takes it. Every text is `plain_text`, which Slack does not interpret."""
+    sign = "⚠️" if notice.urgent else "✅"
+    # Escaped, because the notification's text is the one thing here that Slack reads as markup.
+    text = notice.headline.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain(f"{sign} Rootwatch: {notice.headline}")}]
+    blocks += [{"type": "section", "text": _plain(paragraph)} for paragraph in notice.paragraphs]
+    blocks.append({"type": "context", "elements": [_plain(f"About the watch itself, {clock(notice.at)}")]})
+    return {"text": f"{sign} Rootwatch: {text}", "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+
+
+def _plain(text: str) -> dict[str, Any]:
+    return {"type": "plain_text", "text": text, "emoji": False}
+
+
+def sns_arguments(notice: Notice, topic_arn: str) -> "PublishInputTypeDef":
+    """Return the arguments of the one publish for a notice: text for people, JSON for machines, `kind` is `notice`.
+
+    The attribute `severity` lets a pager that takes only high and critical hear of trouble, and not of its end.
+    """
+    severity = "high" if notice.urgent else "info"
+    lines = [*textwrap.wrap(notice.headline, _WIDTH)]
+    for paragraph in notice.paragraphs:
+        lines += ["", *textwrap.wrap(paragraph, _WIDTH, break_on_hyphens=False)]
+    text = "\n".join([*lines, "", f"About the watch itself, {clock(notice.at)}"]) + "\n"
+    document = json.dumps(
+        {
+            "kind": "notice",
+            "severity": severity,
+            "time": notice.at.isoformat().replace("+00:00", "Z"),
+            "headline": notice.headline,
+            "paragraphs": list(notice.paragraphs),
+        },
+        ensure_ascii=False,
+    )
+    ascii_headline = notice.headline.encode("ascii", "replace").decode()
+    message = {
+        "default": text,
+        "email": text,
+        "email-json": document,
+        "sms": f"Rootwatch: {ascii_headline}",
+        "sqs": document,
+        "lambda": document,
+        "https": document,
+        "http": document,
+        "firehose": document,
+    }
+    return {
+        "TopicArn": topic_arn,
+        "Subject": ascii_headline,
+        "Message": json.dumps(message, ensure_ascii=False),
+        "MessageStructure": "json",
+        "MessageAttributes": {
+            "severity": {"DataType": "String", "StringValue": severity},
+            "kind": {"DataType": "String", "StringValue": "notice"},
+        },
+    }
