@@ -5,14 +5,15 @@ Everything listens on the loopback interface only and is gone when the demo ends
 
 import copy
 import json
+import re
 import sys
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
@@ -25,8 +26,10 @@ from rich.text import Text
 
 from rootwatch.alert import Alert, shown
 from rootwatch.audit.dynamodb import DynamoTable
+from rootwatch.audit.items import moment_text
 from rootwatch.audit.store import AuditStore, ChainReport
 from rootwatch.channels import sns
+from rootwatch.settings import CHANNELS
 from rootwatch_cli.local_stack import ACCOUNT_ID, Deployment, LocalStack, LocalStackError, local_stack
 from rootwatch_cli.project import BUILT_TEMPLATE
 from rootwatch_cli.rdap_server import RdapServer, Registration
@@ -41,6 +44,9 @@ READS: Final = 50
 SECONDS_PER_ALERT: Final = 60.0
 SECONDS_FOR_READS: Final = 120.0
 ENTRIES_PER_PUT: Final = 10
+MOST_RUNS: Final = 100
+"""Runs of the watchdog in which every incident has to end; each tells of a few incidents of each account."""
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 REGISTRATIONS: Final = (
@@ -97,20 +103,91 @@ class Stage:
         pages = self.stack.client("dynamodb").get_paginator("scan").paginate(TableName=f"{STACK_NAME}-audit")
         return [item for page in pages for item in page["Items"]]
 
+    def let_time_pass(self, span: timedelta) -> None:
+        """Let time pass for what is open, waits, or was told: a function's clock cannot be moved on, but moments can.
+
+        Every moment of the last `span` in open incidents, in ledgers that are not sent and in what the watchdog
+        remembers is moved back by it. An item that a function changes meanwhile stays as it is.
+        """
+        table, now = self.stack.client("dynamodb"), datetime.now(UTC)
+        for item in self.items():
+            guard = _guard(item)
+            if guard is None:
+                continue
+            with suppress(table.exceptions.ConditionalCheckFailedException):
+                table.put_item(
+                    TableName=f"{STACK_NAME}-audit",
+                    Item=_earlier(item, now, span),
+                    ConditionExpression="#guard = :guard",
+                    ExpressionAttributeNames={"#guard": guard},
+                    ExpressionAttributeValues={":guard": item[guard]},
+                )
+
+    def run_watchdog(self) -> None:
+        """Run the watchdog now, besides the runs that its rule causes every minute.
+
+        Raises LocalStackError when it fails.
+        """
+        answer = self.stack.client("lambda").invoke(FunctionName=f"{STACK_NAME}-watchdog", Payload=b"{}")
+        if answer.get("FunctionError"):
+            message = "the watchdog failed"
+            raise LocalStackError(message, answer["Payload"].read().decode(errors="replace"))
+
+    def let_incidents_end(self, idle: timedelta = timedelta(minutes=60)) -> None:
+        """Let root rest for longer than `idle`, so that the watchdog ends every open incident.
+
+        Raises LocalStackError when it does not.
+        """
+        for _ in range(MOST_RUNS):
+            if not self.store().open_accounts():
+                return
+            self.let_time_pass(idle + timedelta(minutes=1))
+            self.run_watchdog()
+        message = f"incidents are still open after {MOST_RUNS} runs of the watchdog"
+        raise LocalStackError(message, self.stack.log_tail())
+
     def send(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Put CloudTrail records on the default event bus.
 
         Raises LocalStackError when the bus does not take them.
         """
-        events = self.stack.client("events")
         for start in range(0, len(records), ENTRIES_PER_PUT):
-            entries = [
-                {"Source": REPLAY_SOURCE, "DetailType": "AWS API Call via CloudTrail", "Detail": json.dumps(record)}
-                for record in records[start : start + ENTRIES_PER_PUT]
-            ]
-            if events.put_events(Entries=entries)["FailedEntryCount"]:
-                message = "the event bus did not take a record"
-                raise LocalStackError(message, self.stack.log_tail())
+            self.put(
+                [
+                    {"Source": REPLAY_SOURCE, "DetailType": "AWS API Call via CloudTrail", "Detail": json.dumps(record)}
+                    for record in records[start : start + ENTRIES_PER_PUT]
+                ]
+            )
+
+    def put(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Put up to ten entries on the default event bus with one PutEvents.
+
+        Raises LocalStackError when the bus does not take them all.
+        """
+        if self.stack.client("events").put_events(Entries=list(entries))["FailedEntryCount"]:
+            message = "the event bus did not take a record"
+            raise LocalStackError(message, self.stack.log_tail())
+
+
+def _guard(item: Mapping[str, Any]) -> str | None:
+    """Return the attribute that every change of an item changes, None for an item for which no time passes."""
+    sk = str(item["sk"]["S"])
+    if sk == "INCIDENT":
+        return "touched_at" if "open_account" in item else None
+    if sk.startswith("DELIVERY#"):
+        return "revision" if "undelivered_since" in item else None
+    return "revision" if item["pk"]["S"] == "WATCHDOG" else None
+
+
+def _earlier(value: Any, now: datetime, span: timedelta) -> Any:  # noqa: ANN401 - whatever an item holds
+    if isinstance(value, dict):
+        return {name: _earlier(each, now, span) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_earlier(each, now, span) for each in value]
+    if isinstance(value, str) and _MOMENT.fullmatch(value):
+        moment = datetime.fromisoformat(value)
+        return moment_text(min(moment, now) - span) if moment > now - span else value
+    return value
 
 
 @contextmanager
@@ -199,6 +276,7 @@ def run_demo(console: Console) -> int:
         console.print(Rule(Text("Rootwatch: the whole way of an alert, on this machine", style="bold")))
         with console.status("Starting…") as status, staged(lambda words: _step(console, words)) as stage:
             first_alert = _play(console, stage, status)
+            _show_end_of_incident(console, stage)
             report = _show_table(console, stage)
             alerts = len(stage.slack.messages)
         _step(console, "everything is stopped and removed: emulator, functions, receiver, files")
@@ -301,6 +379,29 @@ def _send_reads(console: Console, stage: Stage, reads: Sequence[Mapping[str, Any
         raise LocalStackError(message, stage.stack.log_tail())
     more = len(stage.slack.messages) - before
     _step(console, f"{len(reads)} records stored, {more} messages: repeats are counted, not told one by one")
+
+
+def _show_end_of_incident(console: Console, stage: Stage) -> None:
+    """Let an hour pass without root, and show the summary that the watchdog causes."""
+    console.print()
+    console.print(Rule(Text(f"{len(STORY) + 2}. Then root rests for an hour.", style="bold"), align="left"))
+    before = len(stage.slack.messages)
+    stage.let_incidents_end()
+    messages = stage.slack.wait_for(before + 1, SECONDS_PER_ALERT)[before:]
+    if not messages:
+        message = f"no summary reached Slack within {SECONDS_PER_ALERT:.0f} seconds"
+        raise LocalStackError(message, stage.stack.log_tail())
+    _step(console, "the watchdog, which runs every minute, ends the incident, and Slack gets the summary:")
+    for each in messages:
+        console.print(slack_message(each.payload))
+    wait_until_delivered(stage)
+
+
+def wait_until_delivered(stage: Stage) -> None:
+    """Wait until no delivery waits any more, at most a minute; what then still waits is seen in the ledgers."""
+    deadline = time.monotonic() + SECONDS_PER_ALERT
+    while time.monotonic() < deadline and any(any(stage.store().undelivered(channel)) for channel in CHANNELS):
+        time.sleep(0.1)
 
 
 def _show_table(console: Console, stage: Stage) -> ChainReport:

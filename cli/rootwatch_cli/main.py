@@ -162,8 +162,22 @@ def specimen(
 
 
 @app.command()
-def demo() -> None:
-    """Play a story of root use through the real stack on an embedded AWS; needs nothing but this machine."""
+def demo(
+    more: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Further files for --records.")] = None,
+    *,
+    records: Annotated[
+        list[str] | None,
+        typer.Option("--records", metavar="FILE...", help="Play these CloudTrail files (or folders, or -) instead."),
+    ] = None,
+) -> None:
+    """Play a story of root use, or your own records, through the real stack on an embedded AWS on this machine."""
+    if records:
+        from rootwatch_cli.demo_records import run_records  # noqa: PLC0415 - each command loads only what it needs
+
+        raise typer.Exit(run_records(Console(), [*records, *(more or [])]))
+    if more:
+        message = "files come behind --records: rootwatch demo --records FILE..."
+        raise typer.BadParameter(message)
     from rootwatch_cli.demo import run_demo  # noqa: PLC0415 - each command loads only what it needs
 
     raise typer.Exit(run_demo(Console()))
