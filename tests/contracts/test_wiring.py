@@ -137,6 +137,25 @@ def test_organizations_is_asked_where_that_is_wanted(
     assert found == {account_id: {"name": {"S": "Payments"}}, "111122223333": {}, "444455556666": {}}
 
 
+@pytest.mark.usefixtures("_detect_as_if_new")
+def test_the_watchdog_names_accounts_and_looks_up_no_address(
+    monkeypatch: pytest.MonkeyPatch, dynamodb: "DynamoDBClient"
+) -> None:
+    """What time causes is told with the account's name; nobody is asked about an address for it."""
+    assert dynamodb is not None
+    for name in (
+        "INTAKE_DEAD_LETTER_QUEUE_URL", "RULE_DEAD_LETTER_QUEUE_URL", "ALERT_TOPIC_ARN", "OPERATIONS_TOPIC_ARN",
+        "SLACK_SECRET_ID",
+    ):  # fmt: skip
+        monkeypatch.setenv(name, "https://sqs/other")
+    monkeypatch.setenv("LOOK_UP_OWNERS", "true")
+    monkeypatch.setenv("ACCOUNT_NAMES", "111122223333=Production")
+    wiring.watchdog.cache_clear()
+    surroundings = wiring.watchdog().recorder.surroundings
+    wiring.watchdog.cache_clear()
+    assert surroundings.look_up("111122223333", {"203.0.113.7": True}) == Found({}, "Production")
+
+
 IMPORTS = """
 import sys
 from functions.detect import app

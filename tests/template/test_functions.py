@@ -130,6 +130,8 @@ def test_log_group_with_retention(stack: Stack, function: str) -> None:
                 "SLACK_SECRET_ID",
                 "SLACK_ORIGIN",
                 "RUNBOOK_URL",
+                "LOOK_UP_ACCOUNT_NAMES",
+                "ACCOUNT_NAMES",
             },
         ),
     ],

@@ -119,24 +119,27 @@ def test_a_function_may_use_what_it_is_told_of(stack: Stack, function: str) -> N
 
 
 def test_organizations_is_asked_only_where_that_is_wanted(stack: Stack) -> None:
-    """No role may ask Organizations unless the parameter says so; then detect may read one account's name, no more."""
+    """No role may ask Organizations unless the parameter says so; then who composes alerts may read a name, no more."""
     assert "organizations:" not in str(all_policies(stack))
 
     named = Stack(LookUpAccountNames="true")
     asking = {function: [s for s in allowed(named, function) if "organizations" in str(s)] for function in FUNCTIONS}
-    [statement] = asking.pop("DetectFunction")
-    assert statement["Action"] == ["organizations:DescribeAccount"]
-    assert statement["Resource"] == ["arn:aws:organizations::*:account/o-*/*"]
+    for function in ("DetectFunction", "WatchdogFunction"):
+        [statement] = asking.pop(function)
+        assert statement["Action"] == ["organizations:DescribeAccount"]
+        assert statement["Resource"] == ["arn:aws:organizations::*:account/o-*/*"]
     assert not any(asking.values())
 
 
-def test_only_detect_keeps_what_was_looked_up(stack: Stack) -> None:
-    """The cache of look-ups is detect's: no notifier may read or write it."""
-    assert [f for f in FUNCTIONS if "CACHE#*" in str(allowed(stack, f))] == ["DetectFunction"]
-
-
-def test_the_slack_secret_is_read_by_one(stack: Stack) -> None:
-    """Only notify_slack may read the webhook, and only notify_sns may publish alerts."""
+def test_who_keeps_what_was_looked_up(stack: Stack) -> None:
+    """Of the cache the watchdog has the names of accounts, detect all, and the notifiers nothing."""
+    cached = {function: set(re.findall(r"CACHE#[a-z*-]+", str(allowed(stack, function)))) for function in FUNCTIONS}
+    assert cached == {
+        "DetectFunction": {"CACHE#*"},
+        "NotifySnsFunction": set(),
+        "NotifySlackFunction": set(),
+        "WatchdogFunction": {"CACHE#account-name", "CACHE#service"},
+    }
 
 
 def test_the_watchdog_scans_an_index_and_writes_no_records(stack: Stack) -> None:

@@ -190,6 +190,10 @@ def test_watchdog() -> None:
     assert WatchdogSettings.from_environment(WATCHDOG | {"INCIDENT_IDLE_MINUTES": "5"}).idle_minutes == 5
     with pytest.raises(SettingsError, match="from 5 to 1440"):
         WatchdogSettings.from_environment(WATCHDOG | {"INCIDENT_IDLE_MINUTES": "4"})
+    assert (settings.look_up_account_names, settings.account_names) == (False, {})
+    named = {"LOOK_UP_ACCOUNT_NAMES": "true", "ACCOUNT_NAMES": "111122223333=Production"}
+    settings = WatchdogSettings.from_environment(WATCHDOG | named)
+    assert (settings.look_up_account_names, settings.account_names) == (True, {"111122223333": "Production"})
     for name in WATCHDOG:
         with pytest.raises(SettingsError, match=name):
             WatchdogSettings.from_environment(WATCHDOG | {name: " "})

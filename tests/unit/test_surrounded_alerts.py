@@ -16,7 +16,7 @@ from rootwatch.context.network_owner import Owner
 from rootwatch.context.surroundings import Found, LookUps
 from rootwatch.errors import StoreConflictError, StoreUnavailableError
 from rootwatch.pipeline import Fate, Recorder, detect_messages, run_timers
-from tests.builders import build_envelope
+from tests.builders import build_envelope, load_specimen
 from tests.unit.workbench import ACCOUNT, NOW, CheckedTable, make_message, make_recorder
 
 LOGIN_ADDRESS = "198.51.100.24"
@@ -92,14 +92,15 @@ def test_only_what_is_told_is_looked_up() -> None:
 
 
 def test_an_address_is_new_until_the_account_has_recorded_it() -> None:
-    """Within one batch each record of a new address is new; in the next batch the account knows it."""
+    """Within one batch each record of a new address is new; a day later the account knows it."""
     table, told = CheckedTable(), Told()
     batch = [make_message(build_envelope("console_login", number=number), str(number)) for number in range(3)]
     detect_messages(batch, recorder_with(told, table))
     assert told.asked == [(ACCOUNT, {LOGIN_ADDRESS: True})]
-    later = build_envelope("console_login", number=5)
-    detect_messages([make_message(later)], recorder_with(told, table))
-    assert told.asked[1] == (ACCOUNT, {LOGIN_ADDRESS: False})
+    sent = NOW + timedelta(days=1)
+    later = build_envelope("console_login", number=5, eventTime=f"{sent:%Y-%m-%dT%H:%M:%SZ}")
+    detect_messages([make_message(later, sent_at=sent)], recorder_with(told, table, now=lambda: sent))
+    assert told.asked[1:] == [(ACCOUNT, {LOGIN_ADDRESS: False})]
 
 
 @pytest.mark.parametrize("source", ["10.1.2.3", "cloudformation.amazonaws.com", "AWS Internal", "rubbish", None, ""])
@@ -261,3 +262,23 @@ def test_whatever_is_found_the_record_is_recorded(found: Any) -> None:
     [result] = detect_messages([make_message(build_envelope("console_login"))], recorder_with(Told(found), table))
     assert result.fate is Fate.RECORDED, result
     assert len(items(table, "INCIDENT#/ALERT#")) == 1
+
+
+def test_a_session_s_alert_is_called_by_its_caller_s_account() -> None:
+    """What an AssumeRoot session does is told in the incident of the account that assumed it, under that one's name."""
+    names = {"444455556666": "Management", "111122223333": "Production"}
+
+    class ByAccount(Told):
+        def look_up(self, account_id: str, addresses: Mapping[str, bool]) -> Found:
+            super().look_up(account_id, addresses)
+            return Found(account_name=names.get(account_id))
+
+    table, told = CheckedTable(), ByAccount()
+    for envelope in (*load_specimen("assumed"), *load_specimen("assumed_session_activity")):
+        detect_messages([make_message(envelope)], recorder_with(told, table))
+    alerts = items(table, "INCIDENT#/ALERT#")
+    assert alerts
+    for alert in alerts:
+        account_id = str(alert["account_id"])
+        assert f"account {names[account_id]} ({account_id})" in str(alert["headline"])
+    assert "444455556666" in {account_id for account_id, _ in told.asked}

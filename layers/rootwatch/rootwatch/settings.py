@@ -232,6 +232,8 @@ class WatchdogSettings:
     notify_letters_url: str
     sns: NotifySnsSettings
     slack: NotifySlackSettings
+    look_up_account_names: bool = False
+    account_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> "WatchdogSettings":
@@ -251,6 +253,8 @@ class WatchdogSettings:
             notify_letters_url=_required(values, "DEAD_LETTER_QUEUE_URL"),
             sns=NotifySnsSettings.from_environment(values),
             slack=NotifySlackSettings.from_environment(values),
+            look_up_account_names=_flag(values, "LOOK_UP_ACCOUNT_NAMES", default=False),
+            account_names=account_names(_entries(values, "ACCOUNT_NAMES"), "ACCOUNT_NAMES"),
         )
 
 

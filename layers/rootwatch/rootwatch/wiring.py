@@ -421,12 +421,20 @@ def watchdog() -> "Watchdog":
     from rootwatch.watchdog import Channel, Watchdog  # noqa: PLC0415 - the other functions do without it
 
     settings = WatchdogSettings.from_environment(environment())
+    store = _store(settings.table_name)
     recorder = Recorder(
-        store=_store(settings.table_name),
+        store=store,
         own=OwnResources(settings.stack_name),
         idle=timedelta(minutes=settings.idle_minutes),
         now=_now,
         pause=_jitter,
+        # What time causes has no address of its own: only the account's name is looked up.
+        surroundings=LookUps(
+            cache=store,
+            now=_now,
+            organizations=_organizations() if settings.look_up_account_names else None,
+            names=settings.account_names,
+        ),
     )
     letters = _dead_letters(settings.notify_letters_url)
     channels = (
