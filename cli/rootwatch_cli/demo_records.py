@@ -48,7 +48,7 @@ MOST_UNDER_WAY: Final = 200
 """Records that are sent and not yet stored, before more are sent."""
 IDLE: Final = timedelta(minutes=60)
 STORIES_AT_ONCE: Final = 8
-"""Pauses of more than an hour in the records after which what is open is let end, as it would have ended."""
+"""Pauses of over an hour in the records after which what is open is let end, as it would have ended."""
 SECONDS_WITHOUT_PROGRESS: Final = 360.0
 """A read of an AssumeRoot session may wait in the queue, once, for five minutes, for the call that began it."""
 SECONDS_UNTIL_TOLD: Final = 20.0
@@ -93,12 +93,10 @@ def run_records(console: Console, files: Sequence[str]) -> int:
     Returns 0, 1 if anything was unreadable, missing in the end or damaged, 130 after Ctrl-C.
     """
     errors = Console(stderr=True, soft_wrap=True)
-    counts = _Counts()
     began = time.monotonic()
     try:
         with staged(lambda words: errors.print(Text(f"✓ {words}"))) as stage:
-            complete = _Show(console, errors, stage, counts).play(files)
-            sound = _show_summary(console, stage, counts)
+            is_well = play_records(console, errors, stage, files)
         errors.print(Text("✓ everything is stopped and removed: emulator, functions, receiver, files"))
     except LocalStackError as error:
         errors.print(Text(f"The demo cannot run: {error}.", style="red"))
@@ -116,7 +114,14 @@ def run_records(console: Console, files: Sequence[str]) -> int:
         "The way: docs/architecture.md   to AWS: README.md, Deploy"
     )
     console.print(Panel(Text(words), title=Text("That was it")))
-    return 0 if complete and sound and not counts.rejected else 1
+    return 0 if is_well else 1
+
+
+def play_records(console: Console, errors: Console, stage: Stage, files: Sequence[str]) -> bool:
+    """Play the files' records on a stack that runs; return whether all was readable, stored, sound and delivered."""
+    counts = _Counts()
+    is_complete = _Show(console, errors, stage, counts).play(files)
+    return _show_summary(console, stage, counts) and is_complete and not counts.rejected
 
 
 # --- what is sent --------------------------------------------------------------------------------------------------
@@ -172,7 +177,8 @@ class _Show:
         self._own = OwnResources(STACK_NAME)
         self._progress = Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
         self._task = self._progress.add_task("records in the audit table", total=None)
-        self._sent = self._stories = self._shown = 0
+        self._sent = self._stories = 0
+        self._shown = len(stage.slack.messages)
         self._last: datetime | None = None
 
     def play(self, files: Sequence[str]) -> bool:
