@@ -33,7 +33,7 @@ from rootwatch.settings import CHANNELS
 from rootwatch_cli.local_stack import ACCOUNT_ID, Deployment, LocalStack, LocalStackError, local_stack
 from rootwatch_cli.project import BUILT_TEMPLATE
 from rootwatch_cli.rdap_server import RdapServer, Registration
-from rootwatch_cli.slack_receiver import SlackReceiver
+from rootwatch_cli.slack_receiver import ReceivedMessage, SlackReceiver
 from rootwatch_cli.specimen import load_specimen
 
 STACK_NAME: Final = "rootwatch"
@@ -194,12 +194,15 @@ def _earlier(value: Any, now: datetime, span: timedelta) -> Any:  # noqa: ANN401
 def staged(
     told: Callable[[str], None] = lambda _words: None,
     parameters: Callable[[LocalStack], Mapping[str, str]] = lambda _stack: {},
+    *,
+    bot: bool = False,
 ) -> Iterator[Stage]:
-    """Start emulator, receiver and registries, deploy the built template, subscribe a queue, hand over the webhook.
+    """Start emulator, receiver and registries, deploy the built template, subscribe a queue, hand over Slack's secret.
 
     Args:
         told: is called with each step in words, when the step is done.
         parameters: further parameters of the stack, made on the emulator before the stack is deployed.
+        bot: give the stack a bot token, for one thread per incident, in place of a webhook.
 
     Raises LocalStackError when something is missing or does not start; its message says what to do.
     """
@@ -227,10 +230,10 @@ def staged(
             TopicArn=deployment.resources["AlertTopic"], Protocol="sqs", Endpoint=attributes["Attributes"]["QueueArn"]
         )
         told("a queue is subscribed to the alert topic, as a pager or a SIEM would be")
-        stack.client("secretsmanager").put_secret_value(
-            SecretId=f"{STACK_NAME}-slack", SecretString=json.dumps({"webhook_url": slack.webhook_url})
-        )
-        told(f"Slack's secret holds the webhook of a Slack-shaped receiver on {slack.origin}")
+        secret = slack.bot_secret if bot else {"webhook_url": slack.webhook_url}
+        stack.client("secretsmanager").put_secret_value(SecretId=f"{STACK_NAME}-slack", SecretString=json.dumps(secret))
+        what = "a bot token" if bot else "the webhook"
+        told(f"Slack's secret holds {what} of a Slack-shaped receiver on {slack.origin}")
         told(f"a stand-in for the internet registries on {registries.origin} knows whose networks the story's are")
         yield Stage(stack, deployment, slack, registries, subscriber_url)
 
@@ -268,17 +271,24 @@ def _fresh(detail: Mapping[str, Any], now: datetime) -> dict[str, Any]:
 # --- the show ------------------------------------------------------------------------------------------------------
 
 
-def run_demo(console: Console) -> int:
-    """Play the story and show each step as it happens; return 0, 1 where something is missing, 130 after Ctrl-C."""
+def run_demo(console: Console, *, bot: bool = False) -> int:
+    """Play the story and show each step as it happens; return 0, 1 where something is missing, 130 after Ctrl-C.
+
+    Args:
+        console: where to show it.
+        bot: let Slack be told by a bot, with one thread per incident, and not by a webhook.
+
+    """
     began = time.monotonic()
     errors = Console(stderr=True)
     try:
         console.print(Rule(Text("Rootwatch: the whole way of an alert, on this machine", style="bold")))
-        with console.status("Starting…") as status, staged(lambda words: _step(console, words)) as stage:
+        with console.status("Starting…") as status, staged(lambda words: _step(console, words), bot=bot) as stage:
             first_alert = _play(console, stage, status)
             _show_end_of_incident(console, stage)
+            _show_threads(console, stage)
             report = _show_table(console, stage)
-            alerts = len(stage.slack.messages)
+            alerts = len(stage.slack.alerts)
         _step(console, "everything is stopped and removed: emulator, functions, receiver, files")
     except LocalStackError as error:
         errors.print(Text(f"The demo cannot run: {error}.", style="red"))
@@ -310,12 +320,13 @@ def _play(console: Console, stage: Stage, status: Status) -> float:
         stage.send([record])
         messages = stage.slack.wait_for(number, SECONDS_PER_ALERT)
         if len(messages) < number:
-            message = f"no message reached Slack within {SECONDS_PER_ALERT:.0f} seconds"
-            raise LocalStackError(message, stage.stack.log_tail())
+            words = f"no message reached Slack within {SECONDS_PER_ALERT:.0f} seconds"
+            raise LocalStackError(words, stage.stack.log_tail())
         seconds = time.monotonic() - sent_at
         first_alert = first_alert or seconds
         _step(console, f"on Slack after {seconds:.1f} s:")
-        console.print(slack_message(messages[number - 1].payload))
+        message = messages[number - 1]
+        console.print(slack_message(message.payload, _where(message)))
         _show_subscriber(console, stage, number)
     console.print()
     console.print(Rule(Text(f"{len(STORY) + 1}. Then root looks around: {READS} reads.", style="bold"), align="left"))
@@ -363,7 +374,7 @@ def _stored_alert(stage: Stage, document: Mapping[str, Any]) -> Alert:
 
 def _send_reads(console: Console, stage: Stage, reads: Sequence[Mapping[str, Any]], expected: int) -> None:
     account_id = str(reads[0]["recipientAccountId"])
-    before = len(stage.slack.messages)
+    before = len(stage.slack.alerts)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     deadline = time.monotonic() + SECONDS_FOR_READS
     with Progress(*columns, console=console, transient=True) as progress:
@@ -377,7 +388,7 @@ def _send_reads(console: Console, stage: Stage, reads: Sequence[Mapping[str, Any
     if recorded < expected:
         message = f"only {recorded} of {expected} records were stored within {SECONDS_FOR_READS:.0f} seconds"
         raise LocalStackError(message, stage.stack.log_tail())
-    more = len(stage.slack.messages) - before
+    more = len(stage.slack.alerts) - before
     _step(console, f"{len(reads)} records stored, {more} messages: repeats are counted, not told one by one")
 
 
@@ -385,7 +396,7 @@ def _show_end_of_incident(console: Console, stage: Stage) -> None:
     """Let an hour pass without root, and show the summary that the watchdog causes."""
     console.print()
     console.print(Rule(Text(f"{len(STORY) + 2}. Then root rests for an hour.", style="bold"), align="left"))
-    before = len(stage.slack.messages)
+    before = len(stage.slack.alerts)
     stage.let_incidents_end()
     messages = stage.slack.wait_for(before + 1, SECONDS_PER_ALERT)[before:]
     if not messages:
@@ -393,7 +404,7 @@ def _show_end_of_incident(console: Console, stage: Stage) -> None:
         raise LocalStackError(message, stage.stack.log_tail())
     _step(console, "the watchdog, which runs every minute, ends the incident, and Slack gets the summary:")
     for each in messages:
-        console.print(slack_message(each.payload))
+        console.print(slack_message(each.payload, _where(each)))
     wait_until_delivered(stage)
 
 
@@ -402,6 +413,21 @@ def wait_until_delivered(stage: Stage) -> None:
     deadline = time.monotonic() + SECONDS_PER_ALERT
     while time.monotonic() < deadline and any(any(stage.store().undelivered(channel)) for channel in CHANNELS):
         time.sleep(0.1)
+
+
+def _show_threads(console: Console, stage: Stage) -> None:
+    """Show what each thread begins with now; with a webhook there are none."""
+    for parent in stage.slack.parents:
+        replies = len(stage.slack.replies(parent.ts))
+        console.print()
+        _step(console, f"what the thread of these {replies} alerts begins with, as it stands now:")
+        console.print(slack_message(stage.slack.current(parent.ts)))
+
+
+def _where(message: ReceivedMessage) -> str:
+    if message.thread_ts is None:
+        return ""
+    return ", in the thread and in the channel" if message.broadcast else ", in the thread"
 
 
 def _show_table(console: Console, stage: Stage) -> ChainReport:
@@ -461,10 +487,17 @@ def _show_end(console: Console, report: ChainReport, alerts: int, first_alert: f
 # --- messages as people see them -----------------------------------------------------------------------------------
 
 
-def slack_message(payload: Mapping[str, Any]) -> Panel:
-    """Return a Slack message as a person would see it. Its text is never read as markup or terminal escapes."""
+def slack_message(payload: Mapping[str, Any], where: str = "") -> Panel:
+    """Return a Slack message as a person would see it. Its text is never read as markup or terminal escapes.
+
+    Args:
+        payload: the message.
+        where: what to add to the channel's name.
+
+    """
     parts: list[RenderableType] = [part for block in payload["blocks"] for part in _block(block)]
-    return Panel(Group(*parts), title=Text("Slack · #root-alerts", style="bold"), title_align="left", width=_width())
+    title = Text(f"Slack · #root-alerts{where}", style="bold")
+    return Panel(Group(*parts), title=title, title_align="left", width=_width())
 
 
 def mail_message(alert: Alert) -> Panel:
@@ -482,7 +515,8 @@ def _block(block: Mapping[str, Any]) -> Iterator[Text]:
     if kind == "header":
         yield Text(_safe(block["text"]["text"]), style="bold")
     elif kind == "section":
-        yield Text(_safe(block["text"]["text"]))
+        texts = [block["text"]] if "text" in block else block["fields"]
+        yield Text("\n".join(_safe(text["text"]) for text in texts))
     elif kind == "context":
         yield Text("\n".join(_safe(element["text"]) for element in block["elements"]), style="dim")
     elif kind == "rich_text":

@@ -74,6 +74,13 @@ class Channel(StrEnum):
     SNS = "sns"
 
 
+class SlackSecret(StrEnum):
+    """What Slack's secret can hold."""
+
+    WEBHOOK = "webhook"
+    BOT = "bot"
+
+
 class Consumer(StrEnum):
     """The functions that a specimen can be wrapped for."""
 
@@ -169,6 +176,9 @@ def demo(
         list[str] | None,
         typer.Option("--records", metavar="FILE...", help="Play these CloudTrail files (or folders, or -) instead."),
     ] = None,
+    slack: Annotated[
+        SlackSecret, typer.Option("--slack", help="What Slack's secret holds: a bot makes one thread per incident.")
+    ] = SlackSecret.WEBHOOK,
 ) -> None:
     """Play a story of root use, or your own records, through the real stack on an embedded AWS on this machine."""
     if records:
@@ -180,7 +190,7 @@ def demo(
         raise typer.BadParameter(message)
     from rootwatch_cli.demo import run_demo  # noqa: PLC0415 - each command loads only what it needs
 
-    raise typer.Exit(run_demo(Console()))
+    raise typer.Exit(run_demo(Console(), bot=slack is SlackSecret.BOT))
 
 
 # --- on a deployed stack -------------------------------------------------------------------------------------------

@@ -234,6 +234,11 @@ class SlackReceiver:
         with self._state.lock:
             self._state.refused_texts[text] = code
 
+    def forgive(self) -> None:
+        """Accept again what `refuse_containing` named."""
+        with self._state.lock:
+            self._state.refused_texts.clear()
+
     def wait_for(self, count: int, seconds: float) -> tuple[ReceivedMessage, ...]:
         """Return the alerts as soon as there are `count`, or those there are after so many seconds."""
         with self._state.lock:

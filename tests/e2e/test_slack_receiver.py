@@ -233,6 +233,16 @@ def test_a_call_that_slack_refuses_is_refused(receiver: SlackReceiver, arguments
     assert [refusal.reason.partition(":")[0] for refusal in receiver.refusals] == [code]
 
 
+def test_it_refuses_what_it_is_told_by_its_text(receiver: SlackReceiver) -> None:
+    """A message with the text is refused by webhook and API, others are not, until it is forgiven."""
+    receiver.refuse_containing("poison", "invalid_payload")
+    assert post(receiver, b'{"text": "a poison"}') == (400, "invalid_payload", None)
+    assert call(receiver, text="a poison") == {"ok": False, "error": "invalid_payload"}
+    assert post(receiver, b'{"text": "t"}') == (200, "ok", None)
+    receiver.forgive()
+    assert call(receiver, text="a poison")["ok"] is True
+
+
 def test_it_misbehaves_for_one_method_only(receiver: SlackReceiver) -> None:
     """Trouble with updates leaves posts alone, and posts do not use it up."""
     receiver.answer_with(Behaviour.ERROR, code="fatal_error", times=1, only="chat.update")

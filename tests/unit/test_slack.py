@@ -192,6 +192,24 @@ def test_the_parent_is_within_the_limits_and_hostile_text_stays_text(filler: str
     assert ("CLOSED" if not is_open else "OPEN") in parent_payload(alert, incident)["text"]
 
 
+@pytest.mark.parametrize(
+    ("story", "words"),
+    [
+        ("root", "OPEN: root use in account"),
+        ("assume-root:0123456789", "OPEN: AssumeRoot use in account"),
+        ("not-from-cloudtrail", "OPEN: records NOT FROM CLOUDTRAIL in account"),
+        ("damage", "OPEN: audit data CHANGED by somebody in account"),
+    ],
+)
+def test_the_parent_says_what_kind_of_story_it_is(story: str, words: str) -> None:
+    """What anybody may have forged is not called root use, neither in the channel nor in the notification."""
+    _, [outcome] = fold_all([make_observation("write")])
+    [due] = outcome.alerts
+    message = parent_payload(compose(due), dataclasses.replace(due.incident, story=story))
+    assert words in message["text"]
+    assert words in message["blocks"][0]["text"]["text"]
+
+
 def test_the_parent_of_every_specimen_is_one_that_slack_takes() -> None:
     """Each alert of each specimen, with and without its incident, begins a thread that Slack takes."""
     for name in all_specimens():

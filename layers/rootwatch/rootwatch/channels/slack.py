@@ -107,6 +107,15 @@ def payload(alert: Alert, runbook_url: str = "") -> dict[str, Any]:
     }
 
 
+_STORIES: Final[Mapping[str, str]] = {
+    "assume-root": "AssumeRoot use",
+    "assumed-session": "AssumeRoot use",
+    "damage": "audit data CHANGED by somebody",
+    "not-from-cloudtrail": "records NOT FROM CLOUDTRAIL",
+}
+"""What an incident is called by the kind of its story; root use else."""
+
+
 def parent_payload(alert: Alert, incident: Incident | None) -> dict[str, Any]:
     """Return the message that an incident's thread begins with: how the incident stands now. Pure.
 
@@ -117,7 +126,8 @@ def parent_payload(alert: Alert, incident: Incident | None) -> dict[str, Any]:
     """
     severity = incident.severity if incident else alert.severity
     state = "CLOSED" if incident and not incident.open else "OPEN"
-    title = f"{_SIGNS[severity]} {state}: root use in account {shown(alert.account_id, 64)}"
+    what = _STORIES.get(incident.story.partition(":")[0], "root use") if incident else "root use"
+    title = f"{_SIGNS[severity]} {state}: {what} in account {shown(alert.account_id, 64)}"
     records = incident.records if incident else alert.counts.get("records", 0)
     facts = [("State", state.lower()), ("Severity", str(severity)), ("Records", str(records))]
     if incident:
