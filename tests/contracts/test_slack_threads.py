@@ -78,7 +78,7 @@ def test_a_parent_that_cannot_be_changed_is_a_warning(world: World, caplog: pyte
     [parent] = world.slack.parents
     assert f"Alerts: {len(STORY)}" in json.dumps(world.slack.current(parent.ts))
     assert {ledger["state"]["S"] for ledger in world.ledgers("slack")[ACCOUNT]} == {"sent"}
-    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    warnings = [record.getMessage() for record in caplog.records if record.name == "rootwatch.wiring"]
     assert [words for words in warnings if "not up to date" in words and "edit_window_closed" in words] == warnings
     assert len(warnings) == 2
 

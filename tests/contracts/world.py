@@ -107,7 +107,7 @@ class World:
             Name=SECRET, SecretString=json.dumps({"webhook_url": self.slack.webhook_url})
         )
         for name, value in {
-            "TABLE_NAME": TABLE, "STACK_NAME": "rootwatch", "SLACK_SECRET_ID": SECRET,
+            "TABLE_NAME": TABLE, "STACK_NAME": "rootwatch", "LOOK_UP_OWNERS": "false", "SLACK_SECRET_ID": SECRET,
             "SLACK_ORIGIN": self.slack.origin, "DEAD_LETTER_QUEUE_URL": self.dead_letters, "ALERT_TOPIC_ARN": topic,
         }.items():  # fmt: skip
             monkeypatch.setenv(name, value)
