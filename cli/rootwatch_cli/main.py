@@ -181,6 +181,9 @@ def demo(
     ] = SlackSecret.WEBHOOK,
 ) -> None:
     """Play a story of root use, or your own records, through the real stack on an embedded AWS on this machine."""
+    if records and slack is SlackSecret.BOT:
+        message = "--slack bot is for the story; leave it out with --records"
+        raise typer.BadParameter(message)
     if records:
         from rootwatch_cli.demo_records import run_records  # noqa: PLC0415 - each command loads only what it needs
 

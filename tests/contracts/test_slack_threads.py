@@ -10,8 +10,11 @@ import pytest
 
 from functions.notify_slack import app as notify_slack
 from rootwatch import wiring
+from rootwatch.channels.notice import make_notice
+from rootwatch.delivery import Sent, Unconfigured
+from rootwatch.settings import NotifySlackSettings, environment
 from rootwatch_cli.slack_receiver import BOT_TOKEN, Behaviour
-from tests.contracts.world import World, running_world
+from tests.contracts.world import START, World, running_world
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
@@ -105,6 +108,19 @@ def test_an_outage_between_parent_and_alert_makes_no_second_parent(world: World)
     errors = [attempt["M"]["error"].get("S", "") for attempt in ledger["attempts"]["L"]]
     assert "internal_error" in errors[0]
     assert errors[-1] == ""
+
+
+def test_a_notice_of_the_watchdog_stands_in_the_channel(world: World) -> None:
+    """What is about the watch itself is posted by the bot, outside of every thread; without a secret it is not sent."""
+    tell = wiring._slack_notices(NotifySlackSettings.from_environment(environment()))
+    notice = make_notice("Alerts do not arrive by SNS", ["Look at the topic."], START, urgent=True)
+    sent = tell(notice)
+    [message] = world.slack.messages
+    assert sent == Sent(message.ts)
+    assert message.thread_ts is None
+    assert "SNS" in message.payload["text"]
+    world.store_secret({})
+    assert isinstance(wiring._slack_notices(NotifySlackSettings.from_environment(environment()))(notice), Unconfigured)
 
 
 @pytest.mark.parametrize(

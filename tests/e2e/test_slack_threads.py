@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rootwatch_cli.demo import STORY, Stage, staged
+from rootwatch_cli.demo import STORY, Stage, staged, wait_until_delivered
 from rootwatch_cli.local_stack import LocalStackError
 from tests.builders.records import build_record
 
@@ -29,7 +29,7 @@ def stage() -> Iterator[Stage]:
 
 def test_an_incident_is_one_thread(stage: Stage) -> None:
     """The story's alerts are one message in the channel, a reply each, broadcast when high or critical; each reply is
-    its ledger's receipt, and the first message says how the incident stands after the last.
+    its ledger's receipt, and the first message says how the incident stands after the last: at the end, closed.
     """
     session: dict[str, Any] = {"userIdentity.sessionContext.attributes.creationDate": "2026-11-03T02:14:07Z"}
     for number, act in enumerate(STORY):
@@ -55,4 +55,9 @@ def test_an_incident_is_one_thread(stage: Stage) -> None:
     assert [reply.broadcast for reply in replies] == [False, True, True, True]
     assert sorted(each["receipt"]["S"] for each in ledgers) == [reply.ts for reply in replies]
     assert {each["state"]["S"] for each in ledgers} == {"sent"}
+    stage.let_incidents_end()
+    assert len(stage.slack.wait_for(len(STORY) + 1, PATIENCE)) == len(STORY) + 1
+    wait_until_delivered(stage)
+    assert "CLOSED" in stage.slack.current(parent.ts)["text"]
+    assert stage.slack.parents == (parent,)
     assert stage.slack.refusals == ()

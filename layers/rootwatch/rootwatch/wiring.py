@@ -60,6 +60,7 @@ _LONGEST_WAIT: Final = 10.0
 """Seconds that the Slack notifier waits where Slack asks it to; it has 60 for a batch of five."""
 _REST: Final = 30.0
 """Seconds for which the first messages of threads are left as they are after Slack did not take a change of one."""
+_NO_SLACK: Final = "Slack's secret holds neither a webhook_url nor a bot_token yet"
 _SECRET_SECONDS: Final = 60
 """How long a container believes Slack's secret, so that a new webhook counts within a minute."""
 
@@ -309,7 +310,7 @@ def slack_notifier() -> Notifier:
             return send_by_bot(of_bot, alert)
         address = slack.webhook_address(secret, settings.slack_origin)
         if address is None:
-            return Unconfigured("Slack's secret holds neither a webhook_url nor a bot_token yet")
+            return Unconfigured(_NO_SLACK)
         forms = slack.forms(alert, settings.runbook_url)
         return Sent(*post_best_form(forms, lambda message: quiet.keep(lambda: slack.post(session, address, message))))
 
@@ -498,16 +499,21 @@ def _slack_notices(settings: NotifySlackSettings) -> "Callable[[Notice], Sent | 
     import requests  # noqa: PLC0415 - the watchdog only
     from aws_lambda_powertools.utilities.parameters import SecretsProvider  # noqa: PLC0415
 
-    from rootwatch.channels import notice, slack  # noqa: PLC0415
+    from rootwatch.channels import notice, slack, slack_bot  # noqa: PLC0415
 
     secrets = SecretsProvider(boto3_client=_session().client("secretsmanager", config=_CONFIG))
     session = requests.Session()
     session.trust_env = False  # as above
 
     def tell(each: "Notice") -> Sent | Unconfigured:
-        address = slack.webhook_address(_slack_secret(secrets, settings.slack_secret_id), settings.slack_origin)
+        secret, message = _slack_secret(secrets, settings.slack_secret_id), notice.slack_payload(each)
+        of_bot = slack_bot.bot_secret(secret)
+        if of_bot is not None:  # in the channel, and in no thread: it is about no incident
+            origin = slack_bot.api_origin(settings.slack_origin)
+            return Sent(slack_bot.call(session, origin, of_bot, slack_bot.POST, message).ts)
+        address = slack.webhook_address(secret, settings.slack_origin)
         if address is None:
-            return Unconfigured("Slack's secret holds no webhook_url yet")
-        return Sent(slack.post(session, address, notice.slack_payload(each)))
+            return Unconfigured(_NO_SLACK)
+        return Sent(slack.post(session, address, message))
 
     return tell
