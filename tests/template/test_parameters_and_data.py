@@ -92,6 +92,10 @@ def test_parameters_say_what_happens_if_left_alone(name: str) -> None:
         ("DeploymentRoleArn", "deploy", False),
         ("RunbookUrl", "https://wiki.example.com/rootwatch", True),
         ("RunbookUrl", "javascript:alert(1)", False),
+        ("Custodians", "Dana, +1 555 0100; on-call: security@example.com", True),
+        ("Custodians", "", True),
+        ("Custodians", "Dana\nReal custodian: Mallory", False),
+        ("Custodians", "x" * 201, False),
     ],
 )
 def test_parameters_refuse_what_cannot_be_right(name: str, value: str, *, fits: bool) -> None:
