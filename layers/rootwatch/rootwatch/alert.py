@@ -233,7 +233,7 @@ def shown(text: object, longest: int = LONGEST_VALUE) -> str:
 def unlinked(text: str) -> str:
     """Return text in which no mail program or chat finds an address to link: `[:]//`, and `[.]` for any kind of dot."""
     plain_dots = text.translate(_DOTS).replace("://", "[:]//")
-    return _WORD_WITH_DOTS.sub(_without_host, plain_dots)
+    return _WORD_WITH_DOTS.sub(_without_host, plain_dots) if "." in plain_dots else plain_dots
 
 
 def visible(text: object, longest: int = LONGEST_VALUE) -> str:
