@@ -71,7 +71,7 @@ def test_what_happened_can_be_listed_shown_and_verified(stage: Stage) -> None:
     assert (incident["state"], incident["severity"]) == ("open", "critical")
     assert shown.returncode == 0, shown.stderr
     assert "Root signed in to the console WITHOUT MFA, from 203.0.113.7" in words
-    assert "Root created an access key for itself (CreateAccessKey)" in words
+    assert "Root created an access key for itself on AKIAEXAMPLE000000001, from 203.0.113.7, us-east-1" in words
     assert len(re.findall(r"alert [12]: .*? → slack [0-9:]{8}, sns [0-9:]{8}", words)) == 2
     assert verified.returncode == 0, verified.stderr
     assert f"account {ACCOUNT} 2 records, 0 declared uses intact" in " ".join(verified.stdout.split())

@@ -211,4 +211,4 @@ def test_the_demo_plays_files_of_any_wrapping(stage: Stage, tmp_path: Path, caps
     assert "in 1 accounts" in shown  # the one without an account kept that of its envelope
     assert "b.jsonl, line 2: not JSON" in " ".join(errors.split())
     assert "Root created an access key for itself" in shown
-    assert f"Root use ended · account {account_id}" in " ".join(shown.replace("│", "").split())
+    assert f"Root use ended account {account_id}" in " ".join(shown.replace("│", "").split())
