@@ -48,7 +48,7 @@ check: $(PROJECT) $(SAM) ## format, lint, types, import order, template and lock
 	$(VENV)/bin/python make/lock_guard.py
 
 test: $(PROJECT) $(MINISTACK) $(BUILD) ## every test, the stack on the local emulator included
-	$(VENV)/bin/pytest $(TESTS)
+	$(VENV)/bin/pytest --numprocesses auto --dist loadfile $(TESTS)
 
 build: $(BUILD) ## the functions and the layer, as Lambda gets them
 

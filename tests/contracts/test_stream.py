@@ -50,10 +50,10 @@ def poison(world: World, trouble: Callable[[World], None]) -> None:
 
 def check_the_others(world: World, channel: str) -> None:
     """Every other alert reached the channel once, within seconds, and its ledger says sent."""
-    delays = world.delays(channel)
+    delays, states = world.delays(channel), world.states(channel)
     assert {account_id: len(world.told[channel][account_id]) for account_id in OTHERS} == dict.fromkeys(OTHERS, 1)
     assert max(delays[account_id] for account_id in OTHERS) < SECONDS
-    assert {account_id: world.states(channel)[account_id] for account_id in OTHERS} == dict.fromkeys(OTHERS, "sent")
+    assert {account_id: states[account_id] for account_id in OTHERS} == dict.fromkeys(OTHERS, "sent")
 
 
 def faulty_for(account_id: str, good: Callable[..., Any]) -> Callable[..., Any]:

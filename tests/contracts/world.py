@@ -228,8 +228,17 @@ class World:
 
     def items(self, prefix: str = "") -> list[dict[str, Any]]:
         """The table's items whose sort key begins like this."""
-        pages = self.session.client("dynamodb").get_paginator("scan").paginate(TableName=TABLE)
-        return [dict(item) for page in pages for item in page["Items"] if str(item["sk"]["S"]).startswith(prefix)]
+        pages = self.session.client("dynamodb").get_paginator("scan")
+        # The table picks them out: moto takes a millisecond to answer with an item.
+        picked: Any = {
+            "FilterExpression": "begins_with(sk, :prefix)",
+            "ExpressionAttributeValues": {":prefix": {"S": prefix}},
+        }
+        return [
+            dict(item)
+            for page in pages.paginate(TableName=TABLE, **(picked if prefix else {}))
+            for item in page["Items"]
+        ]
 
     def ledgers(self, channel: str) -> dict[str, list[dict[str, Any]]]:
         """The channel's ledgers by account, in the order of their numbers."""
