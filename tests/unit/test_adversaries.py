@@ -300,6 +300,25 @@ def test_each_of_several_administrators_made_at_once_is_named(simulation: Simula
         assert (alert.severity, alert.detections) == (Severity.CRITICAL, ("root.iam_changed",))
 
 
+def test_a_burst_of_one_kind_is_one_alert_and_a_gathered_one(simulation: Simulation) -> None:
+    """Roles made for ten minutes, one every half minute: the first at once, the others within five minutes of theirs.
+
+    That the first one was more severe than all before, and a further stage, does not make a class of its own of it.
+    """
+    own = administrator_at_work(simulation, minutes=2) | {"sourceIPAddress": HOME}
+    before = len(simulation.alerts)
+    names = [f"role-{number:02}-end" for number in range(20)]
+    for name in names:
+        simulation.happens("iam_changed", eventName="CreateRole", requestParameters={"roleName": name}, **own)
+        simulation.run_for(seconds=28)
+    simulation.run_for(minutes=6)
+
+    first, *others = simulation.alerts[before:]
+    assert {"new_detection", "stage"} <= set(first.why)
+    assert [(alert.kind, alert.why) for alert in others] == [("gathered", ("new_detection",))] * 2
+    assert all(naming([first, *others], name) for name in names)
+
+
 # --- patience ---------------------------------------------------------------------------------------------------------
 
 

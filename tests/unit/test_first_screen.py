@@ -456,7 +456,7 @@ def test_gathered_acts_say_in_their_first_words_whether_they_worked() -> None:
     )
     assert compose(mixed).headline.startswith("Done or tried: ")
     one = dataclasses.replace(due.gathered[0], detections=("root.denied",))
-    assert compose(dataclasses.replace(due, gathered=(one,))).headline.startswith("Root REFUSED: 1 more new acts")
+    assert compose(dataclasses.replace(due, gathered=(one,))).headline.startswith("Root REFUSED: 1 more new act ·")
     both = compose(dataclasses.replace(mixed, gathered=(one, *mixed.gathered)))
     assert ", 1 of them REFUSED · " in both.headline
     for alert in (failed, both):

@@ -480,11 +480,12 @@ def _attempts_only(incident: Incident) -> bool:
 def _sentence_of_gathered(acts: tuple[GatheredAct, ...]) -> str:
     count = len(acts)
     if all(sign_in.CONSOLE_LOGIN_FAILED.id in act.detections for act in acts):
-        return f"Root sign-in FAILED {count} more times"
+        return f"Root sign-in FAILED {count} more time{'' if count == 1 else 's'}"
     refused = sum(DENIED.id in act.detections for act in acts)
+    more = f"{count} more new act{'' if count == 1 else 's'}"
     if refused == count:
-        return f"Root REFUSED: {count} more new acts"
-    return f"Done or tried: {count} more new acts" + (f", {refused} of them REFUSED" if refused else "")
+        return f"Root REFUSED: {more}"
+    return f"Done or tried: {more}" + (f", {refused} of them REFUSED" if refused else "")
 
 
 def _content(due: DueAlert) -> list[str]:
@@ -508,7 +509,8 @@ def story(incident: Incident, most: int = 8) -> str:
     acts = sorted(incident.acts.items(), key=lambda act: (_urgency(act[0]), act[1], act[0]))
     parts = [act_words(name, count) for name, count in acts[:most]]
     if len(acts) > most:
-        parts.append(f"{len(acts) - most} other kinds of change")
+        rest = len(acts) - most
+        parts.append(f"{rest} other kind{'' if rest == 1 else 's'} of change")
     if incident.reads:
         parts.append(f"{incident.reads} reads" if incident.reads > 1 else "1 read")
     regions = len(incident.regions)

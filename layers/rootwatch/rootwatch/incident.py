@@ -121,8 +121,8 @@ class Incident:
     were new and found a full set. What root did, what others did and what failed have sets of their own, so that
     nobody fills the set in which another's success would be new; `failed_sources` holds the addresses of failed
     sign-ins and of others than root. `severity` is what it is without declarations; `expectations` counts how the acts
-    stood to them. `gathered` waits to be told together; `told` says when each class of news was last
-    told at once.
+    stood to them. `gathered` waits to be told together; `told` says when each class of news last
+    came: what follows within `GATHER_FOR` is gathered.
     """
 
     id: str
@@ -576,15 +576,17 @@ def _tell(  # noqa: PLR0913, PLR0917 - what an alert is made of
     severity = adjusted(_alert_severity(observation), expected)
     kind = _class_of_news(observation, why, severity)
     recent = {name: moment for name, moment in incident.told.items() if timedelta() <= now - moment < GATHER_FOR}
-    if kind in recent:
+    is_gathered = kind in recent
+    if is_gathered or len(recent) < LARGEST_SET:
+        recent[kind] = now
+    incident = replace(incident, told=MappingProxyType(recent))
+    if is_gathered:
         gathered = replace(incident, gathered=(*incident.gathered, _gathered_act(observation, why, severity, now)))
         if len(gathered.gathered) < MOST_GATHERED:
             return gathered, ()
         told, alert = _tell_gathered(state, gathered, now)
         return told, (alert,)
-    if len(recent) < LARGEST_SET:
-        recent[kind] = now
-    told = _reported(replace(incident, told=MappingProxyType(recent)), now)
+    told = _reported(incident, now)
     return told, (
         DueAlert(
             incident=told,
@@ -611,7 +613,11 @@ def _class_of_news(observation: Observation, why: tuple[Why, ...], severity: Sev
         if finding.severity.rank >= Severity.MEDIUM.rank
     )
     who = observation.record.actor.by_root
-    return _digest(f"{who} {observation.record.outcome} {severity} {' '.join(sorted(why))} {' '.join(findings)}")
+    # Once acts of these findings were told, a higher severity or a further stage can be no news of theirs any more. A
+    # sign-in after the first one is told at once all the same.
+    is_act = Why.NEW_DETECTION in why and Why.SIGNED_IN not in why
+    reasons = sorted(set(why) - ({Why.SEVERITY, Why.STAGE} if is_act else set()))
+    return _digest(f"{who} {observation.record.outcome} {severity} {' '.join(reasons)} {' '.join(findings)}")
 
 
 def _gathered_act(observation: Observation, why: tuple[Why, ...], severity: Severity, now: datetime) -> GatheredAct:
