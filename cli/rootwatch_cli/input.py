@@ -59,14 +59,16 @@ ENCODING_BY_ZEROS: Final[Mapping[tuple[bool, ...], str]] = {
 }
 BLANK: Final = " \t\r\n\ufeff"  # a byte order mark stands in the middle where files were joined
 BLANKS: Final = re.compile(f"[{BLANK}]*")
-STRING: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"')  # within one line, as JSON has it
+STRING: Final = re.compile(r'"(?:[^"\\\n]|\\.)*+"|\\.')
+"""A string, which lies within one line, as JSON has it; or an escaped character outside of any, so that the characters
+behind a quote that is never closed are looked at once and not once for every quote that they escape."""
 BRACKET: Final = re.compile(r"[\[\]{}]")
 STRING_OR_BRACKET: Final = re.compile(rf"{STRING.pattern}|{BRACKET.pattern}")
 VALUE_BEGINS: Final = frozenset('{["-0123456789tfnNI')
 LISTS: Final = ("Records", "Events", "Messages")
 """Under which name lists of records come: trails and queues; LookupEvents; `aws sqs receive-message`."""
 LIST_BEGINS: Final = re.compile(rf'(?:\{{\s*"(?P<name>{"|".join(LISTS)})"\s*:\s*)?\[\s*')
-LIST_ENDS: Final = re.compile(r"\]\s*\}?\s*$")
+LIST_ENDS: Final = re.compile(r"\]\s*(?:\}\s*)?$")
 BETWEEN_ELEMENTS: Final = re.compile(r"\s*,\s*")
 TEXTS: Final = ("CloudTrailEvent", "body", "Body")
 """Under which name a record comes as a string of JSON: LookupEvents; a message, as Lambda or the AWS CLI shows it."""
@@ -475,20 +477,28 @@ def _salvage(block: _Block, decoded: _Decoded, *, cut: bool) -> Generator[Found,
 
 def _decode_element(text: str, offset: int) -> tuple[object, str | None, int] | None:
     """(value, error, offset behind it) of one element of a list; None if it cannot be told where it ends."""
+    ends = _end_of_element(text, offset)
+    # By itself: an error of the decoder counts the lines before it, and before the millionth element they are many.
+    element, begins = (text, offset) if ends is None else (text[offset:ends], 0)
     try:
-        value, end = _decode_one(text, offset)
+        value, end = _decode_one(element, begins)
     except json.JSONDecodeError as error:
         reason = f"not JSON ({error.msg}); {EXPECTED}"
     except RecursionError:
         reason = f"nested too deeply; {EXPECTED}"
     else:
-        return value, None, end
+        return value, None, offset - begins + end
+    return None if ends is None else (None, reason, ends)
+
+
+def _end_of_element(text: str, offset: int) -> int | None:
+    """Give where the object or list that begins at `offset` closes; None where it does not, or is neither."""
     depth = 0
     for match in STRING_OR_BRACKET.finditer(text, offset):
         bracket = match[0]
         depth += (bracket in "{[") - (bracket in "]}")
         if depth <= 0:  # at once, where the element is no object or list
-            return (None, reason, match.end()) if bracket in "]}" and depth == 0 else None
+            return match.end() if bracket in "]}" and depth == 0 else None
     return None
 
 

@@ -452,6 +452,43 @@ def test_wrappers_without_end() -> None:
     assert "wrapped more than" in error
 
 
+@pytest.mark.parametrize(
+    "tail",
+    [
+        '{"' + '\\"' * 300_000,
+        '{\n"a": "' + '\\"' * 300_000,
+        "{bad}]" + " " * 300_000 + "x",
+        "{bad}]" + " " * 300_000 + "}" + " " * 300_000 + "x",
+        "{bad}" + " " * 300_000 + ";",
+        '{"' * 300_000,
+        "{" + "\\" * 300_000,
+    ],
+    ids=["quotes", "quotes on a line", "blanks", "blanks twice", "no comma", "openings", "backslashes"],
+)
+def test_text_made_to_be_looked_at_again_and_again(tail: str) -> None:
+    """No text makes a pattern look at it once for each of its characters. Without that, this would take hours."""
+    items = read(f"[{line(0)},{tail}")
+    assert documents(items)[:1] == [record(0)]
+    assert errors(items)
+
+
+def test_a_list_of_broken_elements_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each broken element is read by itself, so that the last one costs no more than the first."""
+    read_again: list[int] = []
+    real = reading._decode_one
+
+    def count(text: str, offset: int) -> tuple[object, int]:
+        read_again.append(len(text))
+        return real(text, offset)
+
+    monkeypatch.setattr(reading, "_decode_one", count)
+    text = "[" + "{bad}," * 2_000 + line(0) + "]"
+    items = read(text)
+    assert documents(items) == [record(0)]
+    assert len(errors(items)) == 2_000
+    assert sum(read_again) < 4 * len(text)
+
+
 GOOD = st.integers(0, 5).map(line)
 BROKEN = st.one_of(
     # Beginnings of a line: what a writer that was killed leaves behind.
