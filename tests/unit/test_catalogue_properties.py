@@ -161,7 +161,7 @@ def test_a_client_is_named_in_plain_characters_or_not_at_all(text: str) -> None:
     """The client's name is short, plain and no address, whatever the caller wrote; brackets around it do not matter."""
     found = client.classify(text)
     if found.name is not None:
-        assert re.fullmatch(r"[A-Za-z0-9 ._/-]{1,120}", found.name)
+        assert re.fullmatch(r"[A-Za-z0-9 ._/+-]{1,120}", found.name)
     if not text.strip().startswith(("[", "]")):
         assert client.classify(f"[{text.strip()}]").kind is found.kind or not text.strip()
 

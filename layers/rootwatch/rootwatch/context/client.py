@@ -1,6 +1,7 @@
 """The client of a record: what userAgent says, as far as it can be believed. Everything in it is the client's claim."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -29,15 +30,43 @@ class Client:
 
 _BROWSERS: Final = (
     ("Edg", "Edge"),
+    ("EdgA", "Edge"),
+    ("EdgiOS", "Edge"),
     ("OPR", "Opera"),
     ("Firefox", "Firefox"),
+    ("FxiOS", "Firefox"),
+    ("HeadlessChrome", "Headless Chrome"),
+    ("CriOS", "Chrome"),
     ("Chrome", "Chrome"),
     ("Version", "Safari"),
 )
+"""By the token of the user agent, the more particular first: Edge claims to be Chrome, and all claim to be Safari."""
+_CONSOLE: Final = ("S3Console/", "console.", "signin.amazonaws.com", "Coral/", "EC2ConsoleFrontend", "AWS Signin")
+_PARTNER: Final = re.compile(r"APN/1\.0 [A-Za-z]{1,20}/1\.0 ")
+"""What tools of AWS's partners put before their own name."""
 _SDK: Final = re.compile(
-    r"(Boto3|Botocore|aws-sdk-[a-z0-9-]{1,20}|APN/1\.0 HashiCorp/1\.0 Terraform|Terraform|pulumi)/([0-9.]{1,20})",
+    r"(Boto3|Botocore|aws-sdk-[a-z0-9-]{1,20}|Terraform|OpenTofu|Pulumi|AWSPowerShell)(?:Aws|\.[a-z]{1,12})?/"
+    r"([0-9.]{1,20})",
     re.IGNORECASE,
 )
+_SDK_NAMES: Final[Mapping[str, str]] = {
+    "aws-sdk-cpp": "AWS SDK for C++",
+    "aws-sdk-dotnet-core": "AWS SDK for .NET",
+    "aws-sdk-dotnet-coreclr": "AWS SDK for .NET",
+    "aws-sdk-go": "AWS SDK for Go",
+    "aws-sdk-go-v2": "AWS SDK for Go v2",
+    "aws-sdk-java": "AWS SDK for Java",
+    "aws-sdk-js": "AWS SDK for JavaScript",
+    "aws-sdk-kotlin": "AWS SDK for Kotlin",
+    "aws-sdk-nodejs": "AWS SDK for JavaScript",
+    "aws-sdk-php": "AWS SDK for PHP",
+    "aws-sdk-ruby2": "AWS SDK for Ruby",
+    "aws-sdk-ruby3": "AWS SDK for Ruby",
+    "aws-sdk-rust": "AWS SDK for Rust",
+    "aws-sdk-swift": "AWS SDK for Swift",
+    "awspowershell": "AWS Tools for PowerShell",
+}
+"""How people call what names itself otherwise; an SDK that is not among them keeps its own name."""
 _CLI: Final = re.compile(r"aws-cli/([0-9][0-9.]{0,19})?")
 _SERVICE: Final = re.compile(r"[a-z0-9.-]{1,100}\.amazonaws\.com(?:\.cn)?", re.IGNORECASE)
 
@@ -49,15 +78,17 @@ def classify(user_agent: str | None) -> Client:  # noqa: PLR0911 - a decision ta
     text = user_agent.strip().strip("[]")[:1024]
     if "cloudshell" in text.casefold():
         return Client(ClientKind.CLOUDSHELL, "CloudShell")
-    if text.startswith("Mozilla/"):
+    if text.startswith(("Mozilla/", "Opera/")):
         return Client(ClientKind.BROWSER, _browser(text))
-    if text.startswith(("S3Console/", "console.", "signin.amazonaws.com", "Coral/")):
+    if text.startswith(_CONSOLE):
         return Client(ClientKind.CONSOLE, "AWS console")
     if match := _CLI.match(text):
         return Client(ClientKind.CLI, f"AWS CLI {match.group(1) or ''}".rstrip())
-    if match := _SDK.match(text):
-        return Client(ClientKind.SDK, f"{match.group(1)} {match.group(2)}")
-    if text.casefold().startswith(("aws internal", "aws.internal")):
+    partner = _PARTNER.match(text)
+    if match := _SDK.match(text, partner.end() if partner else 0):
+        name = match.group(1)
+        return Client(ClientKind.SDK, f"{_SDK_NAMES.get(name.casefold(), name)} {match.group(2)}")
+    if text.casefold().startswith(("aws internal", "aws.internal", "aws-internal/")):
         return Client(ClientKind.SERVICE, "AWS Internal")
     if _SERVICE.fullmatch(text):
         return Client(ClientKind.SERVICE, text)
@@ -65,6 +96,8 @@ def classify(user_agent: str | None) -> Client:  # noqa: PLR0911 - a decision ta
 
 
 def _browser(text: str) -> str | None:
+    if text.startswith("Opera/"):
+        return "Opera"
     for token, name in _BROWSERS:
         _, found, rest = text.partition(f" {token}/")
         if found:
