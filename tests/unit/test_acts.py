@@ -574,12 +574,29 @@ def test_unlocking_is_medium_and_opening_is_not() -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["sessionContext.assumedRoot", "sessionContext.attributes.assumedRoot", "assumedRoot"]
+    "place",
+    [
+        "userIdentity.sessionContext.assumedRoot",
+        "userIdentity.sessionContext.attributes.assumedRoot",
+        "userIdentity.sessionContext.sessionIssuer.assumedRoot",
+        "userIdentity.assumedRoot",
+        "assumedRoot",
+    ],
 )
 def test_the_mark_of_a_session_counts_wherever_it_stands(place: str) -> None:
-    """AWS's own documents disagree about the place of `assumedRoot`."""
-    assert "assumed_session_activity" in act("ec2", "RunInstances", **{f"userIdentity.{place}": "true"})
-    assert "assumed_session_activity" not in act("ec2", "RunInstances", **{f"userIdentity.{place}": "false"})
+    """AWS's own documents disagree about the place of `assumedRoot`; what the caller asked for is none."""
+    assert act("ec2", "RunInstances", **{place: "true"})["assumed_session_activity"] is C
+    assert "assumed_session_activity" not in act("ec2", "RunInstances", **{place: "false"})
+    assert "assumed_session_activity" not in act("ec2", "RunInstances", {"assumedRoot": "true"})
+
+
+def test_a_service_in_a_session_s_name_is_the_session() -> None:
+    """What CloudFormation does on behalf of an AssumeRoot session is outside its task, and no service's own act."""
+    invoked = {"userIdentity.invokedBy": "cloudformation.amazonaws.com"}
+    assert act("ec2", "RunInstances", **{"userIdentity.sessionContext.assumedRoot": "true"}, **invoked) == {
+        "assumed_session_activity": C
+    }
+    assert act("ec2", "RunInstances", **invoked) == {"service_acted": INFO}
 
 
 def test_the_tasks_are_those_of_assume_root() -> None:

@@ -427,8 +427,8 @@ def test_the_source_s_history_is_told() -> None:
     told = [dict(compose(outcome.alerts[0]).facts)["Source"] for outcome in outcomes]
     assert told == [
         "198.51.100.24 (public, first time in this account), owner not looked up",
-        "198.51.100.24 (public, seen once since 2026-11-03), owner not looked up",
-        "198.51.100.24 (public, seen 2 times since 2026-11-03), owner not looked up",
+        "198.51.100.24 (public, seen once on 2026-11-03), owner not looked up",
+        "198.51.100.24 (public, seen 2 times on 2026-11-03), owner not looked up",
     ]
 
 

@@ -131,6 +131,32 @@ def test_the_first_screen_is_one_screen(name: str, due: DueAlert) -> None:
         assert mail_height(alert) <= SCREEN, name
 
 
+def adorned(due: DueAlert) -> DueAlert:
+    """The same alert with all that may be known around it: names, owner, country, history, last use."""
+    observation = due.observation
+    if observation is not None and observation.source.ip:
+        source = dataclasses.replace(
+            observation.source, owner="Example Hosting Europe B.V.", country="NL", trusted=False
+        )
+        observation = dataclasses.replace(observation, source=source)
+    seen = SourceSeen(NOW - timedelta(days=9), NOW - timedelta(days=1), 7)
+    return dataclasses.replace(
+        due,
+        observation=observation,
+        source_seen=seen if due.source_seen else None,
+        account_name="payments-production",
+        last_sign_in=NOW - timedelta(days=40) if observation is not None and observation.record.actor.by_root else None,
+    )
+
+
+@pytest.mark.parametrize(("name", "due"), DUE, ids=lambda value: value if isinstance(value, str) else "")
+def test_the_first_screen_is_one_screen_with_all_that_may_be_known(name: str, due: DueAlert) -> None:
+    """Names, owner, country, history and last use make no alert longer than the height of a phone."""
+    alert = compose(adorned(due), CUSTODIANS)
+    assert slack_height(alert) <= SCREEN, name
+    assert mail_height(alert) <= SCREEN, name
+
+
 def test_most_first_screens_fit_between_the_bars() -> None:
     """Three of four need no scrolling at all, whatever bars the program has above and below."""
     told = [compose(due, CUSTODIANS) for _, due in DUE]
@@ -229,6 +255,21 @@ def due_anyway(observation: Observation) -> DueAlert:
     return dataclasses.replace(due_for(make_observation("write")), observation=observation)
 
 
+@pytest.mark.parametrize(
+    ("name", "result", "words"),
+    [
+        ("CheckMfa", "Success", "Root passed a step of signing in (CheckMfa)"),
+        ("CheckMfa", "Failure", "Root FAILED at a step of signing in (CheckMfa)"),
+        ("ExternalIdPDirectoryLogin", "Failure", "Root FAILED at a step of signing in (ExternalIdPDirectoryLogin)"),
+        ("SwitchRole", "Odd", "Root UNCONFIRMED at a step of signing in (SwitchRole)"),
+    ],
+)
+def test_a_step_of_signing_in_is_no_change(name: str, result: str, words: str) -> None:
+    """What the sign-in page records besides the sign-in itself is told as what it is, not as something changed."""
+    alert = compose(due_for(make_observation("console_login", eventName=name, responseElements={name: result})))
+    assert alert.headline.startswith(f"{words}{SEPARATOR}")
+
+
 def test_account_owner_and_country_are_shown_where_they_are_known() -> None:
     """The headline has the account's name before its number, and the owner and country of the address behind it."""
     due = dataclasses.replace(due_for(make_observation("console_login_without_mfa")), account_name="Payments")
@@ -324,7 +365,10 @@ def test_what_is_new() -> None:
     assert told[2] == "address first time, access key first time, another kind of client, 2 addresses in this incident"
     seen = SourceSeen(NOW - timedelta(days=9), NOW - timedelta(days=1), 7)
     known = dataclasses.replace(outcomes[1].alerts[0], source_seen=seen)
-    assert compose(known).news == "address seen 7 times since 2026-10-25"
+    assert compose(known).news == "address seen 7 times since 2026-10-25, last 2026-11-02"
+    seen = SourceSeen(NOW - timedelta(days=9), NOW - timedelta(days=9), 1)
+    known = dataclasses.replace(known, source_seen=seen, last_sign_in=NOW - timedelta(days=30))
+    assert compose(known).news == "address seen once on 2026-10-25, previous root sign-in 2026-10-04"
 
 
 def test_what_happened_since_is_told_with_what_failed_apart() -> None:

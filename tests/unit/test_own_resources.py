@@ -118,6 +118,24 @@ def test_what_our_own_functions_cause_is_no_tampering(name: str) -> None:
     assert severity(managementEvent=None) is Severity.CRITICAL
 
 
+@pytest.mark.parametrize(
+    ("source", "name", "request_stated"),
+    [
+        ("dynamodb.amazonaws.com", "DeleteItem", {"tableName": "rootwatch-audit"}),
+        ("dynamodb.amazonaws.com", "BatchExecuteStatement", {"tableName": "rootwatch-audit"}),
+        ("sqs.amazonaws.com", "DeleteMessage", {"queueUrl": "https://sqs.us-east-1.amazonaws.com/1/rootwatch-intake"}),
+        ("kms.amazonaws.com", "CreateGrant", {"keyId": OWN.key_id}),
+        ("logs.amazonaws.com", "CreateLogStream", {"logGroupName": "/aws/lambda/rootwatch-detect"}),
+    ],
+)
+def test_root_s_own_hand_on_our_data_is_tampering(source: str, name: str, request_stated: dict[str, Any]) -> None:
+    """Where a trail records data events, root that deletes an audit item, a message or takes our key is told."""
+    changes = {"eventSource": source, "eventName": name, "requestParameters": request_stated, "managementEvent": False}
+    assert severity(**changes) is None
+    assert severity(**changes, userIdentity={"type": "Root"}) is Severity.CRITICAL
+    assert severity(**changes, userIdentity={"type": "Root"}, readOnly=True) is None
+
+
 def test_the_resources_and_the_response_name_ours_too() -> None:
     """An ARN of ours in `resources` or as the changed function counts without any parameter."""
     nothing = Changes(requestParameters=None)

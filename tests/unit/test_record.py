@@ -21,9 +21,9 @@ from tests.builders import ABSENT, build_envelope, build_record
 from tests.unit.workbench import Changes, make_record
 
 SESSION = "userIdentity.sessionContext"
+ROOT_ARN = "arn:aws:iam::111122223333:root"
 NO_CONSOLE: Changes = {"sessionCredentialFromConsole": ABSENT, "userAgent": "x"}
 """Takes away what tells that a specimen came from the console."""
-NO_CONSOLE = {"userAgent": "x", "sessionCredentialFromConsole": ABSENT}
 
 
 # --- what is no record ------------------------------------------------------------------------------------------------
@@ -127,6 +127,16 @@ def test_the_hash_is_of_the_content_and_not_of_its_spelling() -> None:
             "write",
             {"userIdentity.type": "FederatedUser", f"{SESSION}.sessionIssuer": {"type": "Root"}},
             ActorKind.FEDERATED_FROM_ROOT,
+        ),
+        (
+            "write",
+            {"userIdentity.type": "FederatedUser", f"{SESSION}.sessionIssuer": {"arn": ROOT_ARN}},
+            ActorKind.FEDERATED_FROM_ROOT,
+        ),
+        (
+            "write",
+            {"userIdentity.type": "FederatedUser", f"{SESSION}.sessionIssuer": {"type": "IAMUser", "arn": ROOT_ARN}},
+            ActorKind.OTHER_PRINCIPAL,
         ),
         (
             "write",
@@ -359,6 +369,24 @@ def test_an_object_delivered_as_text_is_read() -> None:
     record = make_record("write", userIdentity=json.dumps({"type": "Root", "accountId": "111122223333"}))
     assert record.actor.by_root
     assert any("userIdentity is a text" in problem for problem in record.problems)
+
+
+@pytest.mark.parametrize(
+    ("stated", "text"),
+    [
+        (["203.0.113.7"], "203.0.113.7"),
+        (["10.0.0.1", "203.0.113.7", 7, "", None], "10.0.0.1, 203.0.113.7"),
+        ([], None),
+        ([{}], None),
+        (["x" * 5_000], "x" * 256),
+        ({"ip": "203.0.113.7"}, None),
+    ],
+)
+def test_a_list_of_sources_is_read(stated: Any, text: str | None) -> None:
+    """Addresses that came as a list are read as a text with commas, bounded; the record is odd all the same."""
+    record = make_record("write", sourceIPAddress=stated)
+    assert record.source_text == text
+    assert any(problem.startswith("sourceIPAddress is a") for problem in record.problems)
 
 
 def test_half_a_character_is_replaced() -> None:

@@ -58,6 +58,8 @@ def test_kinds(text: str | None, kind: SourceKind, ip: str | None) -> None:
         ("198.51.100.9", True),
         ("10.0.0.1, 203.0.113.9", True),
         ("203.0.114.1, 203.0.113.9", False),
+        ("203.0.113.9, 203.0.114.1", False),
+        ("203.0.113.9, 198.51.100.9", True),
         ("AWS Internal", None),
         ("ec2.amazonaws.com", None),
         ("0.0.0.0", None),  # noqa: S104 - no address to bind to

@@ -19,7 +19,7 @@ from rootwatch.context.declared_use import DeclaredUse, Expectation, Expectation
 from rootwatch.context.observation import Observation
 from rootwatch.context.source import Network, Source, SourceKind
 from rootwatch.detections import credentials, sign_in
-from rootwatch.detections.activity import DENIED
+from rootwatch.detections.activity import DENIED, WRITE
 from rootwatch.detections.catalogue import BY_ID, CATALOGUE
 from rootwatch.detections.detection import Detection, Finding, Severity, Stage
 from rootwatch.detections.organization import ASSUMED, task_policy
@@ -330,7 +330,7 @@ def _joined(parts: list[str]) -> str:
     return SEPARATOR.join(part.replace(SEPARATOR.strip(), "-") for part in parts if part)
 
 
-def _sentence(record: Record, lead: Detection | None) -> str:
+def _sentence(record: Record, lead: Detection | None) -> str:  # noqa: PLR0911 - a decision table, read from top to bottom
     """Return who did what; its first three words say whether it was done, FAILED, was REFUSED, or is UNCONFIRMED."""
     result = _RESULTS.get(record.outcome, "")
     act = _inside(record.event_name or "an event without a name", 48)
@@ -346,6 +346,8 @@ def _sentence(record: Record, lead: Detection | None) -> str:
     who = subject(record)
     if lead is None or (lead.stem == "denied" and result):
         return f"{who} {result or 'did'}: {act}"
+    if lead is WRITE and record.is_sign_in:  # CheckMfa and its like change nothing
+        return f"{who} {f'{result} at' if result else 'passed'} a step of signing in ({act})"
     words = f"{result}: {lead.tried}" if result else lead.done
     return f"{who} {words}" + ("" if lead in _PLAIN or lead in _EXACT else f" ({act})")
 
@@ -742,6 +744,8 @@ def _news(due: DueAlert, observation: Observation) -> str:
         news.append(f"address {_history(due.source_seen, incident)}")
     if source.trusted is not None:
         news.append("in a trusted network" if source.trusted else "NOT in a trusted network")
+    if due.last_sign_in is not None:
+        news.append(f"previous root sign-in {due.last_sign_in:%Y-%m-%d}")
     if Why.NEW_CREDENTIAL in due.why and due.sequence > 1:
         is_key = observation.record.actor.kind is ActorKind.ROOT_ACCESS_KEY
         news.append(f"{'access key' if is_key else 'session'} first time")
@@ -763,7 +767,13 @@ def _history(seen: SourceSeen | None, incident: Incident) -> str:
         return "first time"
     if seen.first_at >= incident.opened_at:
         return f"new at {seen.first_at:%H:%M}, in this incident"  # its own first tries do not make it known
-    return f"seen {_times(seen.times)} since {seen.first_at:%Y-%m-%d}"
+    return _seen(seen)
+
+
+def _seen(seen: SourceSeen) -> str:
+    """Return how often an address was seen, and when: "seen 3 times since 2026-10-01, last 2026-11-02"."""
+    first, last = f"{seen.first_at:%Y-%m-%d}", f"{seen.last_at:%Y-%m-%d}"
+    return f"seen {_times(seen.times)}" + (f" on {first}" if first == last else f" since {first}, last {last}")
 
 
 def _is_failed_sign_in(observation: Observation) -> bool:
@@ -922,10 +932,7 @@ def _source_fact(observation: Observation, seen: SourceSeen | None) -> str:
         return "not stated"
     if not source.ip:
         return f"{shown(source.raw or '')} ({str(source.kind).replace('_', ' ')})"
-    if seen is None:
-        history = "first time in this account"
-    else:
-        history = f"seen {_times(seen.times)} since {seen.first_at:%Y-%m-%d}"
+    history = "first time in this account" if seen is None else _seen(seen)
     return f"{source.ip} ({source.kind}, {history}{_network(source)}){_owner(source)}"
 
 

@@ -269,6 +269,7 @@ class DueAlert:
     """An alert that is due, before it is put into words: the incident as it stands, and what is new.
 
     `elsewhere` are the other accounts that saw the address within 24 hours (for a failed sign-in: those that saw any).
+    `last_sign_in` is when root last signed in to the account before this incident, where that is remembered (UTC).
     An alert that does not page (`pages`) is told like every other, but wakes nobody.
     `expected` says which declared use covers it, `account_name` how people call the account; None where that is not
     known.
@@ -289,6 +290,7 @@ class DueAlert:
     damage: Damage | None = None
     expectation: Expectation | None = None
     account_name: str | None = None
+    last_sign_in: datetime | None = None
 
     @property
     def number(self) -> int:
@@ -601,8 +603,16 @@ def _tell(  # noqa: PLR0913, PLR0917 - what an alert is made of
             pages=_pages(observation),
             elsewhere=_elsewhere(state, observation),
             expectation=expected,
+            last_sign_in=_last_sign_in(state, incident, observation),
         ),
     )
+
+
+def _last_sign_in(state: AccountState, incident: Incident, observation: Observation) -> datetime | None:
+    """Return when root last signed in before this incident; None where that is not remembered, or not about root."""
+    if observation.issued is not None or not observation.record.actor.by_root:
+        return None
+    return max((moment for moment in state.sign_ins if moment < incident.opened_at), default=None)
 
 
 def _class_of_news(observation: Observation, why: tuple[Why, ...], severity: Severity) -> str:

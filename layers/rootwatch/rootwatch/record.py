@@ -168,6 +168,11 @@ class Record:
         return (self.event_source or "").casefold().removesuffix(".cn").removesuffix(".amazonaws.com")
 
     @property
+    def is_sign_in(self) -> bool:
+        """Return whether it records a step of signing in to the console, whatever the spelling of its type."""
+        return (self.event_type or "").casefold() == "awsconsolesignin"
+
+    @property
     def target(self) -> str:
         """Return what the act was done to, as a short text for comparing; empty where the record does not say.
 
@@ -339,7 +344,7 @@ def _read(detail: Mapping[str, object], envelope: Envelope | None, problems: lis
         error_code=error_code,
         error_message=error_message,
         mfa=_mfa(additional, session, problems),
-        source_text=_text(body, "sourceIPAddress", problems),
+        source_text=_source_text(body, problems),
         user_agent=user_agent,
         read_only=_read_only(body, event_name, problems),
         request=request,
@@ -393,6 +398,8 @@ _CONSOLE_AGENTS: Final = (
     "[S3Console/",
     "S3Console/",
     "Coral/",
+    "EC2ConsoleFrontend",
+    "AWS Signin",
     "Mozilla/",
     "Opera/",
 )
@@ -423,7 +430,7 @@ def _actor(
     if identity_type is None and arn is not None and _ROOT_ARN.fullmatch(arn):
         is_root = True
         problems.append("userIdentity.type is not stated; userIdentity.arn is root's")
-    issued_by_root = issuer.get("type") == "Root" and not is_root
+    issued_by_root = _is_root_issuer(issuer) and not is_root
     by_console = (invoked_by or "").casefold().removesuffix(".cn") == "signin.amazonaws.com"
     by_service = (invoked_by is not None and not by_console) or is_service_event or identity_type == "AWSService"
     return Actor(
@@ -433,7 +440,9 @@ def _actor(
             issued_by_root=issued_by_root,
             by_service=by_service,
             # Documents place it in the session; what reads it elsewhere must not lose it.
-            assumed_root=any(_boolean(place.get("assumedRoot")) is True for place in (session, attributes, identity)),
+            assumed_root=any(
+                _boolean(place.get("assumedRoot")) is True for place in (session, attributes, issuer, identity, body)
+            ),
             access_key_id=access_key_id or "",
             has_session=bool(attributes) or sign_in_session is not None,
             sign_in_session=sign_in_session is not None,
@@ -462,6 +471,14 @@ def _actor(
 _ROOT_ARN: Final = re.compile(r"arn:aws[a-z-]{0,20}:iam::[0-9]{12}:root")
 
 
+def _is_root_issuer(issuer: Mapping[str, object]) -> bool:
+    """Return whether root issued a session: by the issuer's type or, where that is not stated, by its ARN."""
+    kind, arn = issuer.get("type"), issuer.get("arn")
+    if isinstance(kind, str) and kind:
+        return kind == "Root"
+    return isinstance(arn, str) and _ROOT_ARN.fullmatch(arn) is not None
+
+
 def _actor_kind(  # noqa: PLR0911, PLR0913 - a decision table, read from top to bottom
     *,
     identity_stated: bool,
@@ -476,14 +493,14 @@ def _actor_kind(  # noqa: PLR0911, PLR0913 - a decision table, read from top to 
     from_console: bool,
     command_line: bool,
 ) -> ActorKind:
+    if is_root and assumed_root:
+        return ActorKind.ASSUMED_ROOT  # a service that goes on in the session's name is no excuse for it
     if by_service:
         return ActorKind.AWS_SERVICE
     if issued_by_root:
         return ActorKind.FEDERATED_FROM_ROOT
     if not is_root:
         return ActorKind.OTHER_PRINCIPAL if identity_stated else ActorKind.UNKNOWN
-    if assumed_root:
-        return ActorKind.ASSUMED_ROOT
     if access_key_id.startswith("AKIA"):
         return ActorKind.ROOT_ACCESS_KEY
     if cli_login or (sign_in_session and command_line and not from_console):
@@ -788,6 +805,16 @@ def _object(
     else:
         problems.append(f"{path or name} is {_kind(value)}; expected an object")
     return {}
+
+
+def _source_text(body: Mapping[str, object], problems: list[str]) -> str | None:
+    """Return the text of sourceIPAddress; of a list its texts with commas between them, as a list of proxies has it."""
+    stated = body.get("sourceIPAddress")
+    if not isinstance(stated, list):
+        return _text(body, "sourceIPAddress", problems)
+    problems.append("sourceIPAddress is a list; expected a text")
+    listed = ", ".join(each[:LONGEST_NAME] for each in stated[:16] if isinstance(each, str) and each.strip())
+    return _text({"sourceIPAddress": listed}, "sourceIPAddress", problems)
 
 
 def _text(  # noqa: PLR0913 - keyword-only choices, each with a default

@@ -62,7 +62,9 @@ _NO_ONES: Final[tuple[Network, ...]] = tuple(
 def classify(text: str | None, trusted: Sequence[Network] = ()) -> Source:
     """Return what kind of source the text of sourceIPAddress names; never raises.
 
-    Of a list, the first public address counts, else the first address. `trusted` holds the operator's own networks.
+    Of a list, the first public address counts, else the first address; whoever calls through proxies of their own may
+    have written the first ones, so it is trusted only where all its public addresses are. `trusted` holds the
+    operator's own networks.
     """
     if text is None or not text.strip():
         return Source(SourceKind.ABSENT)
@@ -82,7 +84,7 @@ def classify(text: str | None, trusted: Sequence[Network] = ()) -> Source:
         SourceKind.PUBLIC if public else SourceKind.PRIVATE,
         ip=str(address),
         raw=text,
-        trusted=_within(address, trusted) if trusted else None,
+        trusted=all(_within(each, trusted) for each in public or usable[:1]) if trusted else None,
     )
 
 

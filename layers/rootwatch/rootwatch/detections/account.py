@@ -61,7 +61,7 @@ CONTACT_CHANGED = Detection(
     controls=(*MONITORED_ROOT_USE, "CIS AWS Foundations 5.0.0: 1.2"),
     next_steps=(
         "Compare the account's contacts now with those you keep; requestParameters.alternateContactType names which.",
-        "Look for PasswordRecoveryRequested and EmailUpdated of this account in the next 24 hours.",
+        "Look for PasswordRecoveryRequested and EmailUpdated for 24 hours; SetAccountPreferences may itself be one.",
         "If nobody claims it, set the contacts back and tell AWS Support that the account may be taken over.",
     ),
     rule=_contact_changed,

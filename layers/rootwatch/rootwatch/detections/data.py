@@ -141,9 +141,9 @@ DESTROYED = Detection(
     techniques=("T1485", "T1490"),
     controls=(*MONITORED_ROOT_USE, "NIST 800-53 r5: SI-4, IR-5"),
     next_steps=(
-        "Stop it first: ask the root custodian by telephone; if nobody claims it, contain the account at once.",
-        "Undo what still can be: CancelKeyDeletion and EnableKey, RestoreSecret, the recycle bin, versions, backups.",
-        "List every Delete and Terminate of the same session in all regions, from 24 hours before eventTime on.",
+        "Ask the root custodian by telephone; if nobody claims it, contain the account at once.",
+        "Undo what can be: CancelKeyDeletion, EnableKey, RestoreSecret, recycle bin, versions, backups.",
+        "List every Delete and Terminate of the session in all regions, from 24 hours before eventTime on.",
     ),
     rule=_destroyed,
     stage=Stage.DESTRUCTION,

@@ -184,9 +184,9 @@ ASSUMED_SESSION_ACTIVITY = Detection(
     techniques=("T1078.004", "T1548.005"),
     controls=(*MONITORED_ROOT_USE, "CIS AWS Foundations 7.0.0: 2.1.1"),
     next_steps=(
-        "Find AssumeRoot in the management account: its responseElements.credentials.accessKeyId is this accessKeyId.",
+        "Find the AssumeRoot call whose responseElements.credentials.accessKeyId is this accessKeyId.",
         "Compare eventName with that call's requestParameters.taskPolicyArn, and both with the ticket.",
-        "Read every record with this userIdentity.accessKeyId in the 15 minutes before and after eventTime.",
+        "Read every record with this accessKeyId in the 15 minutes before and after eventTime.",
     ),
     rule=_assumed_session_activity,
 )

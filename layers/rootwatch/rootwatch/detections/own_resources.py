@@ -11,15 +11,20 @@ _NAMING_FIELDS = (
     "layerName", "aliasName", "eventSourceArn",
 )  # fmt: skip
 _NEVER = frozenset({"CreateLogStream", "CreateGrant", "RetireGrant"})
-"""What the stack's own functions and its key cause all day: no feedback loop."""
+"""What the stack's own functions and its key cause all day, besides reading and writing data: no feedback loop."""
 
 
 def _rootwatch_tampered(record: Record, own: OwnResources) -> Severity | None:
-    if record.read_only or record.event_name in _NEVER or record.body.get("managementEvent") is False:
+    if record.read_only or _is_our_own_work(record):
         return None
     if not any(_is_ours(name, own) for name in _names(record)):
         return None
     return Severity.LOW if _is_own_deployment(record, own) else Severity.CRITICAL
+
+
+def _is_our_own_work(record: Record) -> bool:
+    """Return whether the running stack may have caused it; root never is the stack, whatever it writes or deletes."""
+    return not record.actor.by_root and (record.event_name in _NEVER or record.body.get("managementEvent") is False)
 
 
 def _names(record: Record) -> Iterator[str]:
