@@ -173,6 +173,25 @@ def test_a_referral_to_elsewhere_is_not_followed() -> None:
         assert victim.paths == []
 
 
+def test_the_body_of_a_referral_is_not_read() -> None:
+    """However much a registry sends along with a referral, only where it leads is read. Else this would fail late."""
+
+    def serve(handler: BaseHTTPRequestHandler, released: threading.Event) -> None:
+        if len(server.paths) > 1:
+            reply()(handler, released)
+            return
+        handler.wfile.write(b"HTTP/1.1 302 Found\r\nLocation: /ip/next\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while not released.is_set():
+            handler.wfile.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
+            sent.append(0x10000)
+
+    sent: list[int] = []
+    with Server(serve) as server:
+        assert ask(server.origin) == OWNER
+        assert server.paths[1:] == ["/ip/next"]
+    assert sum(sent) < 64 * 1024 * 1024, "no more than what waits on its way"
+
+
 def test_a_silent_registry_is_not_asked() -> None:
     """A host that has not answered lately is not asked, be it the first or one that is referred to."""
     with RdapServer([REGISTRATION]) as server, RegistrySession(SECONDS) as session:

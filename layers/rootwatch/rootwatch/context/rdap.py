@@ -61,6 +61,10 @@ class RegistrySession(requests.Session):
         self._timer.cancel()
         super().__exit__(*exception)
 
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - the signature of requests
+        """Return None for every answer: to find out where one leads, `requests` would read its body to the end."""
+        return None
+
     def rest(self) -> float:
         """Return the seconds that are left.
 
