@@ -490,6 +490,19 @@ class TestDamage:
         _record(store, KEY_CREATED)
         assert store.verify_chain(ACCOUNT, [MONTH]).faults == ()
 
+    @pytest.mark.parametrize("attributes", [None, {"sequence": None}], ids=["gone", "altered"])
+    def test_a_head_after_a_long_rest(
+        self, store: AuditStore, table: Table, changes: Changes, attributes: dict[str, Any] | None
+    ) -> None:
+        """Root may rest for more than a year: the old events are found all the same, and the chain goes on."""
+        if attributes is None:
+            _remove(table, head_key(ACCOUNT))
+        else:
+            _change(table, head_key(ACCOUNT), **attributes)
+        state = store.read_account(ACCOUNT, (), NOW + timedelta(days=400))
+        assert [damage.what for damage in state.damages] == ["the account's head"]
+        assert (state.sequence, state.chain) == (1, changes.events[0].chain)
+
     def test_of_incident_address_alert_and_ledger(self, store: AuditStore, table: Table, changes: Changes) -> None:
         """Each kind of item is read with the same care, and what detect reads does not stop the account."""
         incident_id = changes.incidents[0].id

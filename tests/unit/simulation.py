@@ -155,8 +155,7 @@ class Simulation:
 
     def accounts(self) -> list[str]:
         """Return the accounts with an open incident, as the watchdog finds them."""
-        found = {incident.account_id for each in self.store.open_incidents() if (incident := self.store.incident(each))}
-        return sorted(found)
+        return self.store.open_accounts()
 
     # --- what is kept ------------------------------------------------------------------------------------------------
 

@@ -492,7 +492,8 @@ def _sentence_of_gathered(acts: tuple[GatheredAct, ...]) -> str:
 
 def _content(due: DueAlert) -> list[str]:
     if due.damage is not None:
-        return [f"{due.damage.what} {_damage_words(due.damage)}"]
+        more = f", and {len(due.damages) - 1} more" if len(due.damages) > 1 else ""
+        return [f"{due.damage.what} {_damage_words(due.damage)}{more}"]
     return [] if due.incident.story == "damage" else [story(due.incident, 2)]
 
 
@@ -783,7 +784,8 @@ def _is_failed_sign_in(observation: Observation) -> bool:
 def _news_of_incident(due: DueAlert) -> str:
     told = due.records_told
     if due.damage is not None:
-        return "damage that was not told before"
+        count = len(due.damages)
+        return "damage that was not told before" + (f", in {count} items" if count > 1 else "")
     if due.gathered:
         first, last = min(act.at for act in due.gathered), max(act.at for act in due.gathered)
         return f"{len(due.gathered)} acts, each of them new, from {first:%H:%M} to {last:%H:%M} UTC"
@@ -879,10 +881,18 @@ def _facts(due: DueAlert, observation: Observation) -> tuple[tuple[str, str], ..
 
 
 def _facts_of_due(due: DueAlert) -> tuple[tuple[str, str], ...]:
-    if due.damage is not None:
-        where = f"{shown(due.damage.pk, 64)} {shown(due.damage.sk, 64)}"
-        return (("Damaged", f"{due.damage.what} {_damage_words(due.damage)}: {where}"),)
+    if due.damages:
+        named = [("Damaged", _damage_fact(damage)) for damage in due.damages[:MOST_DAMAGES_NAMED]]
+        rest = len(due.damages) - len(named)
+        return (*named, ("Damaged", f"{rest} more; run `rootwatch verify`")) if rest else tuple(named)
     return tuple((f"{act.at:%H:%M:%S} UTC", _gathered_fact(act, due.incident)) for act in due.gathered)
+
+
+MOST_DAMAGES_NAMED: Final = 10
+
+
+def _damage_fact(damage: Damage) -> str:
+    return f"{damage.what} {_damage_words(damage)}: {shown(damage.pk, 64)} {shown(damage.sk, 64)}"
 
 
 def _gathered_fact(act: GatheredAct, incident: Incident) -> str:

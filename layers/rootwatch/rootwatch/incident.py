@@ -63,8 +63,11 @@ LARGEST_SET: Final = 200
 MOST_TARGETS: Final = 25
 """Acts and targets that are told one by one of one detection; a flood under one name leaves room for the others."""
 
+MOST_NOVELTIES: Final = 1000
+"""Entries of one set of novelties beyond which only detections are told by name, and no further target of theirs."""
+
 LONGEST_ENTRY: Final = 64
-"""Characters of a name or an address in a set, so that an incident full of minted ones still fits its item."""
+"""Bytes of a name or an address in a set, so that an incident full of minted ones still fits its item of 400 KB."""
 
 FAILED_ACT: Final = "failed "
 """Stands before the name of an act that did not succeed, among an incident's `acts`; no event's name has blanks."""
@@ -287,7 +290,7 @@ class DueAlert:
     pages: bool = True
     elsewhere: tuple[str, ...] = ()
     gathered: tuple[GatheredAct, ...] = ()
-    damage: Damage | None = None
+    damages: tuple[Damage, ...] = ()
     expectation: Expectation | None = None
     account_name: str | None = None
     last_sign_in: datetime | None = None
@@ -296,6 +299,11 @@ class DueAlert:
     def number(self) -> int:
         """Return the alert's number within its incident, from 1."""
         return self.incident.alerts
+
+    @property
+    def damage(self) -> Damage | None:
+        """Return the first of the damages that it tells of; None where it tells of something else."""
+        return self.damages[0] if self.damages else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -636,11 +644,11 @@ def _gathered_act(observation: Observation, why: tuple[Why, ...], severity: Seve
     return GatheredAct(
         at=observation.time,
         gathered_at=now,
-        account_id=(record.account_id or "unknown")[:LONGEST_ENTRY],
-        event_id=record.event_id[:LONGEST_ENTRY] if record.event_id else None,
-        event_name=record.event_name[:LONGEST_ENTRY] if record.event_name else None,
-        target=_target(observation)[: 2 * LONGEST_ENTRY] or None,
-        source=source.key[:LONGEST_ENTRY] if source.kind is not SourceKind.ABSENT else None,
+        account_id=_entry(record.account_id or "unknown"),
+        event_id=_entry(record.event_id) if record.event_id else None,
+        event_name=_entry(record.event_name) if record.event_name else None,
+        target=_entry(_target(observation)) or None,
+        source=_entry(source.key) if source.kind is not SourceKind.ABSENT else None,
         severity=severity,
         detections=tuple(finding.detection.id for finding in observation.findings),
         why=why,
@@ -676,44 +684,42 @@ def _elsewhere(state: AccountState, observation: Observation) -> tuple[str, ...]
 def report_damage(state: AccountState, now: datetime) -> FoldOutcome:
     """Tell of each damaged item of ours that was found while the account was read: somebody changed the audit table.
 
-    Each is told once as critical, in an incident of its own kind; the records that came go their way beside it.
+    Each is told once as critical, all of them in one alert and in an incident of their own kind, so that however many
+    somebody damages, what has to be written beside the records that came still fits one transaction.
     """
-    alerts: list[DueAlert] = []
-    changed: dict[str, Incident] = {}
-    incidents = {incident.id: incident for incident in state.incidents}
-    for damage in state.damages:
-        key = f"damage critical:{damage.digest}"
-        found = next((each for each in incidents.values() if each.story == "damage"), None)
-        if found is not None and key in found.novelties:
-            continue
-        before = found or _damage_incident(state, damage, now)
-        counted = dict(before.detections)
-        counted[ROOTWATCH_TAMPERED.id] = counted.get(ROOTWATCH_TAMPERED.id, 0) + 1
-        after = replace(
+    found = next((each for each in state.incidents if each.story == "damage"), None)
+    known = found.novelties if found is not None else ()
+    new = {key: damage for damage in state.damages if (key := f"damage critical:{damage.digest}") not in known}
+    if not new:
+        return FoldOutcome(replace(state, damages=()), None, (), ())
+    damages = tuple(new.values())
+    before = found or _damage_incident(state, damages[0], now)
+    counted = dict(before.detections)
+    counted[ROOTWATCH_TAMPERED.id] = counted.get(ROOTWATCH_TAMPERED.id, 0) + len(damages)
+    told = _reported(
+        replace(
             before,
             last_at=max(before.last_at, now),
             touched_at=max(before.touched_at, now),
             detections=MappingProxyType(counted),
-            novelties=(*before.novelties, key)[-LARGEST_SET:],
-        )
-        told = _reported(after, now)
-        incidents[told.id] = changed[told.id] = told
-        alerts.append(
-            DueAlert(
-                incident=told,
-                why=(Why.NEW_DETECTION,) if found else (Why.OPENED,),
-                severity=Severity.CRITICAL,
-                time=now,
-                observation=None,
-                source_seen=None,
-                records_told=before.since_alert,
-                sequence=state.sequence,
-                chain=state.chain,
-                damage=damage,
-            )
-        )
-    after_state = replace(state, incidents=tuple(incidents.values()), damages=())
-    return FoldOutcome(after_state, None, tuple(changed.values()), tuple(alerts))
+            novelties=(*before.novelties, *new)[-LARGEST_SET:],
+        ),
+        now,
+    )
+    alert = DueAlert(
+        incident=told,
+        why=(Why.NEW_DETECTION,) if found else (Why.OPENED,),
+        severity=Severity.CRITICAL,
+        time=now,
+        observation=None,
+        source_seen=None,
+        records_told=before.since_alert,
+        sequence=state.sequence,
+        chain=state.chain,
+        damages=damages,
+    )
+    others = tuple(each for each in state.incidents if each.id != told.id)
+    return FoldOutcome(replace(state, incidents=(*others, told), damages=()), None, (told,), (alert,))
 
 
 def _damage_incident(state: AccountState, damage: Damage, now: datetime) -> Incident:
@@ -1011,7 +1017,7 @@ def _is_root_use(observation: Observation) -> bool:
 
 
 def _source_key(observation: Observation) -> str | None:
-    return observation.source.key[:LONGEST_ENTRY] if observation.source.kind not in _NO_PLACE else None
+    return _entry(observation.source.key) if observation.source.kind not in _NO_PLACE else None
 
 
 _NO_PLACE: Final = frozenset({SourceKind.AWS_INTERNAL, SourceKind.AWS_SERVICE, SourceKind.ABSENT})
@@ -1067,9 +1073,9 @@ def _member(observation: Observation) -> str | None:
     """Return the member account that AssumeRoot reached, of the call and of its session's records."""
     record = observation.record
     if observation.issued is not None:
-        return (record.account_id or "unknown")[:LONGEST_ENTRY]
+        return _entry(record.account_id or "unknown")
     if any(finding.detection is ASSUMED for finding in observation.findings) and record.target_account_id:
-        return record.target_account_id[:LONGEST_ENTRY]
+        return _entry(record.target_account_id)
     return None
 
 
@@ -1086,7 +1092,7 @@ def _add(incident: Incident, observation: Observation, now: datetime, expected: 
     for finding in observation.findings:
         detections[finding.detection.id] = detections.get(finding.detection.id, 0) + 1
     acts = dict(incident.acts)
-    name = (record.event_name or "(no event name)")[:LONGEST_ENTRY]
+    name = _entry(record.event_name or "(no event name)")
     name = f"{FAILED_ACT}{name}" if _failed(observation) else name
     if not record.read_only:
         name = name if name in acts or len(acts) < LARGEST_SET else "(others)"
@@ -1103,7 +1109,7 @@ def _add(incident: Incident, observation: Observation, now: datetime, expected: 
         detections=MappingProxyType(detections),
         acts=MappingProxyType(acts),
         reads=incident.reads + (1 if record.read_only else 0),
-        regions=_with(incident.regions, record.region[:LONGEST_ENTRY] if record.region else None),
+        regions=_with(incident.regions, _entry(record.region) if record.region else None),
         sources=_with(incident.sources, source) if root_use else incident.sources,
         failed_sources=incident.failed_sources if root_use else _with(incident.failed_sources, source),
         lineages=_with(incident.lineages, _lineage_key(incident, observation)) if root_use else incident.lineages,
@@ -1129,7 +1135,18 @@ MOST_MEMBERS: Final = 1000
 def _has_room(told: tuple[str, ...], key: str) -> bool:
     """Return whether a key of `_novelty_keys` may be told: a detection always, its targets up to `MOST_TARGETS`."""
     kind, mark, _ = key.partition(":")
-    return not mark or sum(1 for each in told if each.startswith(f"{kind}:")) < MOST_TARGETS
+    if not mark:
+        return True
+    return len(told) < MOST_NOVELTIES and sum(1 for each in told if each.startswith(f"{kind}:")) < MOST_TARGETS
+
+
+def _entry(text: str) -> str:
+    """Return text as an entry of a set: itself, or where it is too long its beginning and a hash of all of it."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= LONGEST_ENTRY:
+        return text
+    digest = _digest(text)
+    return f"{data[: LONGEST_ENTRY - len(digest) - 1].decode('utf-8', 'ignore')}~{digest}"
 
 
 def _with(known: tuple[str, ...], key: str | None, most: int = LARGEST_SET) -> tuple[str, ...]:
@@ -1218,7 +1235,7 @@ def _uses_after(state: AccountState, observation: Observation) -> Mapping[str, t
         return state.uses
     uses = state.uses.get(key, ())
     mine = next((use for use in uses if use.account_id == state.account_id), KeyUse(state.account_id))
-    call = ((record.service or "")[:LONGEST_ENTRY], (record.event_name or "")[:LONGEST_ENTRY])
+    call = (_entry(record.service or ""), _entry(record.event_name or ""))
     if call in mine.calls or len(mine.calls) >= MOST_CALLS:
         return state.uses
     after = replace(mine, calls=(*mine.calls, call))

@@ -1057,10 +1057,12 @@ _NEW_IN: Final[Mapping[int, Mapping[str, Mapping[str, Value]]]] = MappingProxyTy
 def _migrated(kind: str, item: Item) -> Item:
     """Return an item as the present schema version has it; it is written so when it next changes."""
     version = item.get("schema_version")
-    if not isinstance(version, int) or version >= SCHEMA_VERSION:
+    if not isinstance(version, int):
         return item
-    for number in range(version + 1, SCHEMA_VERSION + 1):
-        item = {**_NEW_IN.get(number, {}).get(kind, {}), **item}
+    # By our own versions and not up to ours from the item's: one of minus a quintillion must not hold us up.
+    for number, added in sorted(_NEW_IN.items()):
+        if number > version:
+            item = {**added.get(kind, {}), **item}
     return item
 
 

@@ -194,7 +194,11 @@ class AuditStore:
                 uses[key_issued[0]] = tuple(self._uses(key_issued[0], damages))
         declared = self.declared_uses(account_id, *times) if times else DeclaredUses((), ())
         pk = head_key(account_id).pk
-        damages += [Damage("a declared use", pk, sk, "see the item itself") for sk in declared.damaged]
+        damages += [Damage("a declared use", pk, sk, _SEE_ITEM) for sk in declared.damaged[:MOST_DECLARED_DAMAGED]]
+        if rest := declared.damaged[MOST_DECLARED_DAMAGED:]:
+            # Known again by all of their names: one more of them is other damage.
+            names = hashlib.sha256(" ".join(rest).encode()).hexdigest()[:12]
+            damages.append(Damage(f"{len(rest)} more declared uses", pk, f"DECLARED#...#{names}", _SEE_ITEM))
         return AccountState(
             account_id=account_id,
             declared=declared.uses,
@@ -232,7 +236,7 @@ class AuditStore:
         damages: list[Damage],
     ) -> tuple[Head, bool]:
         """Return the account's head, put together again from what else is stored where it is damaged or gone."""
-        months = list(dict.fromkeys([f"{now:%Y-%m}", f"{now.replace(day=1) - timedelta(days=1):%Y-%m}", "undated"]))
+        months = [*_months_until(now), "undated"]
         months += [month for each in observations if (month := event_month(each)) not in months]
         try:
             if item is not None:
@@ -592,9 +596,20 @@ def _account_puts(before: AccountState, after: AccountState, now: datetime) -> l
         for use in uses
         if use not in before.uses.get(key, ()) and use.account_id == after.account_id
     ]
-    puts += [Put(damaged_item(before.account_id, damage, now)) for damage in before.damages]
+    # What stays where it is, as a declaration and an incident do, is evidence by itself.
+    copied = sorted(before.damages, key=lambda damage: damage.what in _STAY)[:MOST_COPIES]
+    puts += [Put(damaged_item(before.account_id, damage, now)) for damage in copied if damage.content != _SEE_ITEM]
     return puts
 
+
+_SEE_ITEM: Final = "see the item itself"
+_STAY: Final = frozenset({"an incident"})
+MOST_DECLARED_DAMAGED: Final = 20
+"""Damaged declarations that are told one by one; the others are told as one, so that a thousand forged ones still
+leave room for the record in its transaction.
+"""
+MOST_COPIES: Final = 20
+"""Damaged items that are copied in one transaction, for the same reason; those that are written anew come first."""
 
 LOOK_BACK: Final = timedelta(hours=24)
 """How far from a closed incident a record may lie and still make us read it; more than an incident may rest."""
@@ -638,6 +653,16 @@ def _declared_uses(items: Iterable[Item]) -> DeclaredUses:
         except DamagedItemError:
             damaged.append(sk)
     return DeclaredUses(tuple(sorted(uses, key=lambda use: (use.from_at, use.id))), tuple(sorted(damaged)))
+
+
+MOST_MONTHS_BACK: Final = 36
+"""Months in which an account's events are looked for where it has no head. Root may well rest for a year."""
+
+
+def _months_until(now: datetime) -> list[str]:
+    """Return the last months (`2026-11`), the present one (UTC) first."""
+    present = now.year * 12 + now.month - 1
+    return [f"{number // 12:04d}-{number % 12 + 1:02d}" for number in range(present, present - MOST_MONTHS_BACK, -1)]
 
 
 def _months(first: datetime, last: datetime) -> list[str]:
