@@ -16,6 +16,7 @@ from rootwatch.errors import RootwatchError
 
 if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
+    from types_boto3_cloudformation.type_defs import StackTypeDef
 
 TROUBLE: Final = 2
 """The exit status of a command that could not reach its stack; 1 is kept for what it found there."""
@@ -54,24 +55,38 @@ def on_stack(where: Where, do: Callable[[DeployedStack], int]) -> int:
 
     Nothing that AWS, the table or the configuration of this machine answers becomes a traceback.
     """
+    return in_reach(lambda: do(_found(where)))
+
+
+def in_reach(do: Callable[[], int]) -> int:
+    """Do something on AWS; return its exit status, or 2 with words on standard error, as `on_stack` does."""
     try:
-        return do(_found(where))
+        return do()
     except (exceptions.ClientError, exceptions.BotoCoreError, RootwatchError, StackNotFoundError) as error:
         sys.stderr.write(f"{in_words(error)}\n")
         return TROUBLE
 
 
-def _found(where: Where) -> DeployedStack:
+def clients(where: Where) -> Callable[..., Any]:
+    """Return what makes a client of a service: by its name, and `region_name` where it is another than the stack's.
+
+    What it returns raises StackNotFoundError where the endpoint is no address.
+    """
     session = boto3.Session(profile_name=where.profile, region_name=where.region)
 
-    def client(service: str) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time, one type per service
+    def client(service: str, **options: str) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time, one type each
         make: Any = session.client
         try:
-            return make(service, endpoint_url=where.endpoint_url, config=_CONFIG)
+            return make(service, endpoint_url=where.endpoint_url, config=_CONFIG, **options)
         except ValueError:
             message = f"{visible(where.endpoint_url)} is no address. Expected is one such as http://127.0.0.1:4566."
             raise StackNotFoundError(message) from None
 
+    return client
+
+
+def _found(where: Where) -> DeployedStack:
+    client = clients(where)
     name = where.table or _table_of(client("cloudformation"), where.stack)
     return DeployedStack(
         store=AuditStore(DynamoTable(client("dynamodb"), name)),
@@ -80,7 +95,13 @@ def _found(where: Where) -> DeployedStack:
     )
 
 
-def _table_of(cloudformation: "CloudFormationClient", stack: str) -> str:
+def described_stack(cloudformation: "CloudFormationClient", stack: str) -> "StackTypeDef":
+    """Return CloudFormation's description of a stack.
+
+    Raises:
+        StackNotFoundError: there is none of this name; the message says where to look.
+
+    """
     region = cloudformation.meta.region_name
     try:
         [found] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
@@ -92,6 +113,11 @@ def _table_of(cloudformation: "CloudFormationClient", stack: str) -> str:
             "--region, its account with --profile; or deploy it (README.md, Deploy)."
         )
         raise StackNotFoundError(message) from error
+    return found
+
+
+def _table_of(cloudformation: "CloudFormationClient", stack: str) -> str:
+    found = described_stack(cloudformation, stack)
     outputs = {output.get("OutputKey"): output.get("OutputValue") for output in found.get("Outputs", [])}
     name = outputs.get(_TABLE_OUTPUT)
     if not name:

@@ -270,6 +270,25 @@ def verify(  # noqa: PLR0913 - the command's options
 
 
 @app.command()
+def doctor(
+    *,
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Check a deployment: say what is wrong with it, and how to mend it.
+
+    The exit status is 1 for a fault, 3 where something could not be checked, 2 where the stack could not be reached.
+    """
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.doctor.command import run_doctor  # noqa: PLC0415
+
+    raise typer.Exit(run_doctor(Where(stack, None, profile, region, endpoint_url), as_json=json))
+
+
+@app.command()
 def declare(  # noqa: PLR0913 - the command's options
     *,
     account: Annotated[str, typer.Option("--account", help="The account, twelve digits.")],

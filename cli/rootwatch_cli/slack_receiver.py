@@ -4,7 +4,7 @@ It checks what Slack refuses in earnest (https://docs.slack.dev/reference/block-
 https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks), keeps the messages it took with the time
 they came in, and can be told to misbehave: be too busy, fail, hang, refuse connections, refuse with an error code.
 
-Of the API it knows chat.postMessage, with threads, and chat.update
+Of the API it knows auth.test, chat.postMessage, with threads, and chat.update
 (https://docs.slack.dev/reference/methods/chat.postMessage and .../chat.update). A reply to a message that is not there
 any more goes to the channel, without a word: so Slack does (https://github.com/slack-go/slack/issues/1571).
 """
@@ -461,8 +461,10 @@ class _Handler(BaseHTTPRequestHandler):
             payload = json.loads(body)
         except (ValueError, RecursionError):
             payload = None
-        if problem := self._call_problem(payload):
+        if problem := self._token_problem() or (self._call_problem(payload) if method != "auth.test" else None):
             return self._deny(*problem)
+        if method == "auth.test":
+            return self._say({"ok": True, "bot_id": "B0123456789"}, {"x-oauth-scopes": "chat:write"})
         if code := self._poison(body):
             return self._deny(code, "as told, for its text")
         if method == "chat.postMessage":
@@ -477,12 +479,13 @@ class _Handler(BaseHTTPRequestHandler):
             poisons = self.server.state.refused_texts
             return next((code for text, code in poisons.items() if text.encode() in body), None)
 
-    def _call_problem(self, payload: object) -> tuple[str, str] | None:
+    def _token_problem(self) -> tuple[str, str] | None:
         token = self.headers.get("Authorization", "")
         if not token:
             return "not_authed", "no token"
-        if token != f"Bearer {BOT_TOKEN}":
-            return "invalid_auth", "not the bot's token"
+        return None if token == f"Bearer {BOT_TOKEN}" else ("invalid_auth", "not the bot's token")
+
+    def _call_problem(self, payload: object) -> tuple[str, str] | None:
         if self.headers.get_content_type() != "application/json":
             return "invalid_post_type", "the content type is not application/json"
         if not isinstance(payload, dict):
@@ -523,8 +526,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._note(HTTPStatus.OK, f"{code}: {reason}")
         self._say({"ok": False, "error": code})
 
-    def _say(self, document: Mapping[str, Any]) -> None:
-        self._answer(HTTPStatus.OK, json.dumps(document), content_type="application/json; charset=utf-8")
+    def _say(self, document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
+        self._answer(HTTPStatus.OK, json.dumps(document), headers, "application/json; charset=utf-8")
 
     def _body(self) -> bytes | None:
         """Return the request's body, or None after having refused it."""

@@ -14,6 +14,7 @@ import yaml
 
 from make.detections_document import document
 from rootwatch.detections.catalogue import CATALOGUE
+from rootwatch_cli.doctor.look import ACTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -100,6 +101,18 @@ def test_the_commands_listed_by_help_are_those_of_the_readme() -> None:
     listed = set(re.findall(r"^  ([a-z-]+)  ", _run("--help").split("Commands:")[1], flags=re.MULTILINE))
 
     assert listed == COMMANDS
+
+
+def test_the_permissions_of_doctor_are_stated() -> None:
+    """The README names every permission with which `rootwatch doctor` can check all, and no other."""
+    section = README.split("### Check a deployment\n", 1)[1].split("\n###", 1)[0].split("all of them reads:", 1)[1]
+    stated = {
+        f"{service}:{name.strip()}"
+        for service, names in re.findall(r"([a-z]+):([A-Za-z,\s]+?)(?=[;.])", section)
+        for name in names.split(",")
+    }
+
+    assert stated == set(ACTIONS)
 
 
 def test_every_make_target_named_exists() -> None:

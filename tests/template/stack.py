@@ -48,7 +48,8 @@ def source() -> dict[str, Any]:
 
 
 @functools.cache
-def _transformed() -> str:
+def transformed() -> str:
+    """Return the plain template as CloudFormation gets it from SAM, as JSON with its functions in it."""
     template = copy.deepcopy(source())
     # The translator wants code that is uploaded already.
     template["Globals"]["Function"]["CodeUri"] = "s3://code/functions.zip"
@@ -64,7 +65,7 @@ class Stack:
     def __init__(self, name: str = "rootwatch", **parameters: str) -> None:
         """Work the template out for a stack of this name, with these parameters and the defaults of the others."""
         self.name = name
-        self._template: dict[str, Any] = json.loads(_transformed())
+        self._template: dict[str, Any] = json.loads(transformed())
         self.parameters = {
             parameter: str(parameters.get(parameter, declared.get("Default", "security@example.com")))
             for parameter, declared in self._template["Parameters"].items()

@@ -251,13 +251,28 @@ def post(session: "Session", address: str, message: Mapping[str, Any]) -> str:
     answer = exchange(session, address, message)
     if answer.status_code == _OK:
         return answer.text[:100] or "ok"
+    raise _refusal(answer)
+
+
+def probe(session: "Session", address: str) -> None:
+    """Ask a webhook whether it takes messages, and post nothing: the message has no text, which Slack never posts.
+
+    Raises:
+        DeliveryFailedError: as `post`.
+        DeliveryRefusedError: Slack refuses more than that form; the message says in words what to mend.
+
+    """
+    answer = exchange(session, address, {})
+    if answer.status_code != _OK and answer.text.strip() not in {"no_text", "invalid_payload"}:
+        raise _refusal(answer)
+
+
+def _refusal(answer: "Response") -> DeliveryRefusedError:
     code = answer.text.strip()
     said = f"{answer.status_code} {code}" if _CODE.fullmatch(code) else str(answer.status_code)
     if code in _REFUSALS or (code not in FORM_CODES and answer.status_code not in _FORM_STATUSES):
-        text = f"Slack refused the message for good ({said}): {_REFUSALS.get(code, UNKNOWN)}."
-        raise DeliveryRefusedError(text)
-    text = f"Slack refused the message ({said}): {FORM_CODES.get(code, UNKNOWN)}."
-    raise MessageRefusedError(text)
+        return DeliveryRefusedError(f"Slack refused the message for good ({said}): {_REFUSALS.get(code, UNKNOWN)}.")
+    return MessageRefusedError(f"Slack refused the message ({said}): {FORM_CODES.get(code, UNKNOWN)}.")
 
 
 UNKNOWN: Final = "Slack names no reason that is known"

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 POST: Final = "chat.postMessage"
 UPDATE: Final = "chat.update"
+_TEST: Final = "auth.test"
+_SCOPE: Final = "chat:write"
 
 _OK: Final = 200
 _CODE: Final = re.compile(r"[a-z_]{1,64}")
@@ -149,8 +151,38 @@ def call(session: "Session", origin: str, secret: BotSecret, method: str, argume
         DeliveryRefusedError: Slack refused it for good; the message says in words what to mend.
 
     """
+    document, _ = _called(session, origin, secret, method, {"channel": secret.channel, **arguments})
+    ts = document.get("ts")
+    if not isinstance(ts, str) or not _TS.fullmatch(ts):
+        text = "Slack's answer names no message."
+        raise DeliveryFailedError(text)
+    # To a parent that was deleted Slack replies in the channel, and says so only by leaving this field out.
+    # https://github.com/slack-go/slack/issues/1571
+    posted = document.get("message")
+    return Posted(ts, in_thread=not isinstance(posted, Mapping) or bool(posted.get("thread_ts")))
+
+
+def probe(session: "Session", origin: str, secret: BotSecret) -> None:
+    """Ask Slack whether it accepts the token, and post nothing; of the channel nothing is asked.
+
+    https://docs.slack.dev/reference/methods/auth.test ; Slack names the token's scopes in a header of every answer.
+
+    Raises:
+        DeliveryFailedError: as `call`.
+        DeliveryRefusedError: Slack does not accept the token, or the scope chat:write is missing.
+
+    """
+    _, headers = _called(session, origin, secret, _TEST, {})
+    scopes = headers.get("x-oauth-scopes")
+    if scopes is not None and _SCOPE not in {scope.strip() for scope in scopes.split(",")}:
+        raise _refused("missing_scope")
+
+
+def _called(
+    session: "Session", origin: str, secret: BotSecret, method: str, message: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """Return the document and the headers of an answer that says `ok`; raises as `call` does."""
     headers = {"Authorization": f"Bearer {secret.token}", "Content-Type": "application/json; charset=utf-8"}
-    message = {"channel": secret.channel, **arguments}
     answer = slack.exchange(session, f"{origin}/api/{method}", message, headers)
     if answer.status_code != _OK:
         text = f"Slack's API refused the call ({answer.status_code}): {slack.UNKNOWN}."
@@ -164,14 +196,11 @@ def call(session: "Session", origin: str, secret: BotSecret, method: str, argume
         raise DeliveryFailedError(text)
     if document.get("ok") is not True:
         raise _error(document.get("error"), answer)
-    ts = document.get("ts")
-    if not isinstance(ts, str) or not _TS.fullmatch(ts):
-        text = "Slack's answer names no message."
-        raise DeliveryFailedError(text)
-    # To a parent that was deleted Slack replies in the channel, and says so only by leaving this field out.
-    # https://github.com/slack-go/slack/issues/1571
-    posted = document.get("message")
-    return Posted(ts, in_thread=not isinstance(posted, Mapping) or bool(posted.get("thread_ts")))
+    return document, answer.headers
+
+
+def _refused(code: str) -> DeliveryRefusedError:
+    return DeliveryRefusedError(f"Slack refused the message for good ({code}): {_REFUSALS[code]}.")
 
 
 def _error(stated: object, answer: "Response") -> DeliveryError:
@@ -183,7 +212,7 @@ def _error(stated: object, answer: "Response") -> DeliveryError:
     if code in _THREADS:
         return ThreadRefusedError(f"Slack refused the thread ({code}): {_THREADS[code]}.")
     if code in _REFUSALS:
-        return DeliveryRefusedError(f"Slack refused the message for good ({code}): {_REFUSALS[code]}.")
+        return _refused(code)
     return MessageRefusedError(f"Slack refused the message ({code}): {slack.FORM_CODES.get(code, slack.UNKNOWN)}.")
 
 

@@ -1,0 +1,101 @@
+"""What a check is and says, and the commands with which it is mended."""
+
+import json
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from rootwatch_cli.doctor.deployment import (
+    Deployment,
+)
+
+
+class State(StrEnum):
+    """What a check found, the worst first."""
+
+    FAULT = "fault"
+    WARNING = "warning"
+    NOT_CHECKED = "not checked"
+    OK = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found: about what, in words, and how to mend it (empty where there is nothing to mend)."""
+
+    check: str
+    subject: str
+    state: State
+    what: str
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One thing that is not well."""
+
+    state: State
+    what: str
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: `well` says what holds where it finds nothing; `kind` is the type of resource that it is made for."""
+
+    id: str
+    well: str
+    judge: Callable[[Deployment, Any], Iterator[Verdict]]
+    kind: str | None = None
+
+
+RULE: Final = "AWS::Events::Rule"
+QUEUE: Final = "AWS::SQS::Queue"
+MAPPING: Final = "AWS::Lambda::EventSourceMapping"
+FUNCTION: Final = "AWS::Lambda::Function"
+TABLE: Final = "AWS::DynamoDB::Table"
+KEY: Final = "AWS::KMS::Key"
+TOPIC: Final = "AWS::SNS::Topic"
+SECRET: Final = "AWS::SecretsManager::Secret"  # noqa: S105 - a type of resource
+ALARM: Final = "AWS::CloudWatch::Alarm"
+
+
+def fault(what: str, mend: str) -> Verdict:
+    """Return what is wrong."""
+    return Verdict(State.FAULT, what, mend)
+
+
+def warning(what: str, mend: str) -> Verdict:
+    """Return what is worth knowing, or will be wrong one day."""
+    return Verdict(State.WARNING, what, mend)
+
+
+def not_checked(what: str, mend: str = "") -> Verdict:
+    """Return what could not be checked, and why."""
+    return Verdict(State.NOT_CHECKED, what, mend)
+
+
+def aws(deployment: Deployment, *arguments: str) -> str:
+    """Return a command of the AWS CLI, quoted for a shell, in the stack's region."""
+    return shlex.join(["aws", *arguments, "--region", deployment.region])
+
+
+def as_json(value: Any) -> str:  # noqa: ANN401 - any JSON
+    """Return JSON in one line."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+
+def made_again(deployment: Deployment, logical_id: str) -> str:
+    """Return how a resource that was deleted is made again: an update leaves alone what the template did not change."""
+    return (
+        f"{aws(deployment, 'cloudformation', 'detect-stack-drift', '--stack-name', deployment.name)} shows all "
+        f"that is gone; then remove {logical_id} from a copy of template.yaml, deploy that, then template.yaml again"
+    )
+
+
+def deploy(deployment: Deployment, parameters: str = "") -> str:
+    """Return the command that deploys the stack, with a parameter changed."""
+    stated = f" PARAMETERS={shlex.quote(parameters)}" if parameters else ""
+    return f"make deploy STACK={shlex.quote(deployment.name)}{stated}"

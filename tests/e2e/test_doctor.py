@@ -1,0 +1,320 @@
+"""`rootwatch doctor` on a deployed stack: nothing in a sound one, and each planted fault, one after the other.
+
+The stage is this module's own, since every fault breaks it for others.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from rootwatch_cli.demo import STACK_NAME, Stage, staged
+from rootwatch_cli.deployed import Where
+from rootwatch_cli.doctor.checks import examine
+from rootwatch_cli.doctor.checks.verdict import Finding, State
+from rootwatch_cli.doctor.look import look_at
+from rootwatch_cli.local_stack import ACCOUNT_ID, REGION, LocalStackError
+from rootwatch_cli.slack_receiver import Behaviour
+from tests.e2e.test_commands import run
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+TRAIL = "management-events"
+RULE, TAMPER = f"{STACK_NAME}-root", f"{STACK_NAME}-tamper"
+KNOWN = {
+    # What the emulator's stage is, or has not: it is in the account that it watches, needs ENABLED and a replay source.
+    "region": State.WARNING,
+    "watched-account": State.WARNING,
+    "reads-recorded": State.WARNING,
+    "replay-source": State.WARNING,
+    # What this deployment has none of.
+    "canary": State.NOT_CHECKED,
+    "heartbeat": State.NOT_CHECKED,
+}
+"""What is found in a sound stack of the emulator; nothing of it is a fault."""
+
+
+@dataclass
+class Patient:
+    """The stack, and what it takes to plant a fault in it and to take it out again."""
+
+    stage: Stage
+
+    def client(self, service: str) -> Any:
+        """A client of the emulator."""
+        return self.stage.stack.client(service)
+
+    def resource(self, logical_id: str) -> str:
+        """The physical id of a resource of the stack."""
+        return self.stage.deployment.resources[logical_id]
+
+    def examined(self) -> list[Finding]:
+        """What doctor finds."""
+        return examine(look_at(Where(endpoint_url=self.stage.stack.endpoint_url, region=REGION)))
+
+    def attributes(self, queue: str) -> dict[str, str]:
+        """A queue's attributes."""
+        url = self.resource(queue)
+        found: dict[str, str] = self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])[
+            "Attributes"
+        ]
+        return found
+
+    def set_queue(self, queue: str, **attributes: str) -> None:
+        """Change a queue's attributes."""
+        self.client("sqs").set_queue_attributes(QueueUrl=self.resource(queue), Attributes=attributes)
+
+
+Change = Callable[[Patient], Any]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A fault: the check that has to find it, a word it has to say, how it is planted, and how it is taken out again.
+
+    What `plant` returns is handed to `mend`.
+    """
+
+    check: str
+    word: str
+    plant: Change
+    mend: Callable[[Patient, Any], Any]
+
+
+def _narrow(patient: Patient) -> str:
+    pattern = str(patient.client("events").describe_rule(Name=RULE)["EventPattern"])
+    narrowed = json.dumps(json.loads(pattern) | {"source": ["aws.s3"]})
+    patient.client("events").put_rule(Name=RULE, EventPattern=narrowed, State="ENABLED")
+    return pattern
+
+
+def _take_targets(patient: Patient) -> list[Any]:
+    events = patient.client("events")
+    targets: list[Any] = events.list_targets_by_rule(Rule=TAMPER)["Targets"]
+    events.remove_targets(Rule=TAMPER, Ids=["operations"])
+    return targets
+
+
+def _select(patient: Patient, kind: str) -> None:
+    selector = {"ReadWriteType": kind, "IncludeManagementEvents": True}
+    patient.client("cloudtrail").put_event_selectors(TrailName=TRAIL, EventSelectors=[selector])
+
+
+def _shut_queue(patient: Patient) -> str:
+    policy = patient.attributes("IntakeQueue")["Policy"]
+    patient.set_queue("IntakeQueue", Policy="")
+    return policy
+
+
+def _switch_mapping(patient: Patient, *, enabled: bool) -> None:
+    uuid = patient.resource("DetectFunctionIntake")
+    patient.client("lambda").update_event_source_mapping(UUID=uuid, Enabled=enabled)
+
+
+def _shut_key(patient: Patient) -> str:
+    keys, key = patient.client("kms"), patient.resource("RootwatchKey")
+    policy = str(keys.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
+    document = json.loads(policy)
+    document["Statement"] = [each for each in document["Statement"] if "events." not in str(each["Principal"])]
+    keys.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(document))
+    return policy
+
+
+def _put_key_policy(patient: Patient, policy: str) -> None:
+    patient.client("kms").put_key_policy(KeyId=patient.resource("RootwatchKey"), PolicyName="default", Policy=policy)
+
+
+def _unsubscribe(patient: Patient) -> list[Any]:
+    topics = patient.client("sns")
+    found: list[Any] = topics.list_subscriptions_by_topic(TopicArn=patient.resource("AlertTopic"))["Subscriptions"]
+    for each in found:
+        topics.unsubscribe(SubscriptionArn=each["SubscriptionArn"])
+    return found
+
+
+def _subscribe(patient: Patient, subscriptions: list[Any]) -> None:
+    for each in subscriptions:
+        patient.client("sns").subscribe(TopicArn=each["TopicArn"], Protocol=each["Protocol"], Endpoint=each["Endpoint"])
+
+
+def _set_topic_key(patient: Patient, topic: str, key: str) -> None:
+    patient.client("sns").set_topic_attributes(
+        TopicArn=patient.resource(topic), AttributeName="KmsMasterKeyId", AttributeValue=key
+    )
+
+
+def _protect_table(patient: Patient, *, on: bool) -> None:
+    patient.client("dynamodb").update_table(TableName=patient.resource("AuditTable"), DeletionProtectionEnabled=on)
+
+
+def _recover_table(patient: Patient, *, on: bool) -> None:
+    patient.client("dynamodb").update_continuous_backups(
+        TableName=patient.resource("AuditTable"),
+        PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": on},
+    )
+
+
+def _leave_letter(patient: Patient) -> None:
+    patient.client("sqs").send_message(QueueUrl=patient.resource("RuleDeadLetterQueue"), MessageBody="{}")
+
+
+def _store_secret(patient: Patient, text: str) -> None:
+    patient.client("secretsmanager").put_secret_value(SecretId=f"{STACK_NAME}-slack", SecretString=text)
+
+
+FAULTS = {
+    "the root rule is disabled": Planted(
+        "rule-state", "switched off",
+        lambda patient: patient.client("events").disable_rule(Name=RULE),
+        lambda patient, _: patient.client("events").enable_rule(Name=RULE),
+    ),
+    "the root rule lets through S3 alone": Planted(
+        "rule-pattern", "pattern", _narrow,
+        lambda patient, pattern: patient.client("events").put_rule(Name=RULE, EventPattern=pattern, State="ENABLED"),
+    ),
+    "the tamper rule has lost its way to people": Planted(
+        "rule-targets", "lost its target", _take_targets,
+        lambda patient, targets: patient.client("events").put_targets(Rule=TAMPER, Targets=targets),
+    ),
+    "the trail is stopped": Planted(
+        "trail", "stopped",
+        lambda patient: patient.client("cloudtrail").stop_logging(Name=TRAIL),
+        lambda patient, _: patient.client("cloudtrail").start_logging(Name=TRAIL),
+    ),
+    "the trail logs no management events": Planted(
+        "trail-events", "write",
+        lambda patient: patient.client("cloudtrail").put_event_selectors(
+            TrailName=TRAIL, EventSelectors=[{"ReadWriteType": "All", "IncludeManagementEvents": False}]
+        ),
+        lambda patient, _: _select(patient, "All"),
+    ),
+    "the intake queue does not admit EventBridge": Planted(
+        "queue-policy", "no longer says", _shut_queue,
+        lambda patient, policy: patient.set_queue("IntakeQueue", Policy=policy),
+    ),
+    "detect is not handed anything": Planted(
+        "mapping", "handed nothing",
+        lambda patient: _switch_mapping(patient, enabled=False),
+        lambda patient, _: _switch_mapping(patient, enabled=True),
+    ),
+    "notify_slack may not run": Planted(
+        "function-concurrency", "switched off",
+        lambda patient: patient.client("lambda").put_function_concurrency(
+            FunctionName=f"{STACK_NAME}-notify-slack", ReservedConcurrentExecutions=0
+        ),
+        lambda patient, _: patient.client("lambda").delete_function_concurrency(
+            FunctionName=f"{STACK_NAME}-notify-slack"
+        ),
+    ),
+    "the key does not admit EventBridge": Planted("key-policy", "silently", _shut_key, _put_key_policy),
+    "the topic is under the AWS-managed key": Planted(
+        "topic-key", "AWS-managed",
+        lambda patient: _set_topic_key(patient, "OperationsTopic", "alias/aws/sns"),
+        lambda patient, _: _set_topic_key(patient, "OperationsTopic", patient.resource("RootwatchKey")),
+    ),
+    "nobody is subscribed": Planted("topic-subscription", "nobody", _unsubscribe, _subscribe),
+    "Slack's webhook was removed": Planted(
+        "slack", "removed",
+        lambda patient: patient.stage.slack.answer_with(Behaviour.NO_SERVICE),
+        lambda patient, _: patient.stage.slack.answer_with(Behaviour.ACCEPT),
+    ),
+    "Slack's secret is no JSON": Planted(
+        "slack-secret", "not JSON",
+        lambda patient: _store_secret(patient, "https://hooks.slack.com/services/secret"),
+        lambda patient, _: _store_secret(patient, json.dumps({"webhook_url": patient.stage.slack.webhook_url})),
+    ),
+    "an alarm tells nobody": Planted(
+        "alarm", "actions are switched off",
+        lambda patient: patient.client("cloudwatch").disable_alarm_actions(AlarmNames=[f"{STACK_NAME}-detect-errors"]),
+        lambda patient, _: patient.client("cloudwatch").enable_alarm_actions(
+            AlarmNames=[f"{STACK_NAME}-detect-errors"]
+        ),
+    ),
+    "the table can be deleted": Planted(
+        "table", "deletion protection",
+        lambda patient: _protect_table(patient, on=False), lambda patient, _: _protect_table(patient, on=True),
+    ),
+    "the table cannot be restored": Planted(
+        "table-recovery", "recovery",
+        lambda patient: _recover_table(patient, on=False), lambda patient, _: _recover_table(patient, on=True),
+    ),
+    "a dead letter lies there": Planted(
+        "dead-letters", "1 message lies", _leave_letter,
+        lambda patient, _: patient.client("sqs").purge_queue(QueueUrl=patient.resource("RuleDeadLetterQueue")),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[Patient]:
+    """A sound stack: with a trail, and with what the emulator does not apply from the template."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", ACCOUNT_ID)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
+        try:
+            with staged() as stage:
+                found = Patient(stage)
+                trails = found.client("cloudtrail")
+                found.client("s3").create_bucket(Bucket="logs")
+                trails.create_trail(Name=TRAIL, S3BucketName="logs", IsMultiRegionTrail=True)
+                trails.start_logging(Name=TRAIL)
+                for topic in ("AlertTopic", "OperationsTopic"):
+                    _set_topic_key(found, topic, found.resource("RootwatchKey"))
+                _recover_table(found, on=True)
+                found.client("cloudformation").update_termination_protection(
+                    StackName=STACK_NAME, EnableTerminationProtection=True
+                )
+                yield found
+        except LocalStackError as error:
+            pytest.fail(f"{error}\n{error.detail}")
+
+
+def not_well(findings: list[Finding]) -> set[tuple[str, str, State]]:
+    """What was found that is not well, without what a sound stack of the emulator has."""
+    return {
+        (finding.check, finding.subject, finding.state)
+        for finding in findings
+        if finding.state is not State.OK and KNOWN.get(finding.check) is not finding.state
+    }
+
+
+def test_each_planted_fault_is_found_and_nothing_in_a_sound_stack(patient: Patient) -> None:
+    """A sound stack has no fault; each planted one is found by its check, and when all are taken out all is well."""
+    assert not_well(patient.examined()) == set()
+    posted = patient.stage.slack.messages
+    for name, fault in FAULTS.items():
+        planted = fault.plant(patient)
+        found = patient.examined()
+        told = [each for each in found if each.check == fault.check and each.state is State.FAULT]
+
+        assert any(fault.word in each.what for each in told), (name, not_well(found))
+        assert all(each.mend for each in told), name
+        fault.mend(patient, planted)
+    assert not_well(patient.examined()) == set()
+    assert patient.stage.slack.messages == posted  # Slack was asked again and again, and nothing was posted
+
+
+def test_the_command_as_a_script_sees_it(patient: Patient) -> None:
+    """The command prints a line for each finding and a summary, and its exit status tells faults from the rest."""
+    sound = run(patient.stage, "doctor", "--json")
+    patient.client("events").disable_rule(Name=TAMPER)
+    spoilt = run(patient.stage, "doctor", "--json")
+    shown = run(patient.stage, "doctor")
+    patient.client("events").enable_rule(Name=TAMPER)
+    gone = run(patient.stage, "doctor", "--stack", "no-such-stack")
+    *findings, summary = [json.loads(line) for line in spoilt.stdout.splitlines()]
+
+    assert sound.returncode == 3, sound.stdout  # canary and heartbeat could not be checked
+    assert spoilt.returncode == shown.returncode == 1
+    assert [(each["check"], each["subject"]) for each in findings if each["state"] == "fault"] == [
+        ("rule-state", "TamperRule")
+    ]
+    assert summary["summary"]["fault"] == 1
+    assert sum(summary["summary"].values()) == len(findings)
+    assert "FAULT  rule-state: TamperRule" in shown.stdout
+    assert f"put-rule --name {TAMPER} --state ENABLED --event-pattern" in shown.stdout
+    assert (gone.returncode, gone.stdout) == (2, "")
