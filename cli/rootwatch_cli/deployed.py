@@ -116,6 +116,17 @@ def described_stack(cloudformation: "CloudFormationClient", stack: str) -> "Stac
     return found
 
 
+def physical_ids(cloudformation: "CloudFormationClient", stack: str) -> dict[str, str]:
+    """Return the physical ids of a stack's resources, by their logical ids."""
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
+    return {
+        each["LogicalResourceId"]: each["PhysicalResourceId"]
+        for page in pages
+        for each in page["StackResourceSummaries"]
+        if each.get("PhysicalResourceId") and each["ResourceStatus"] != "DELETE_COMPLETE"
+    }
+
+
 def _table_of(cloudformation: "CloudFormationClient", stack: str) -> str:
     found = described_stack(cloudformation, stack)
     outputs = {output.get("OutputKey"): output.get("OutputValue") for output in found.get("Outputs", [])}

@@ -81,6 +81,14 @@ class SlackSecret(StrEnum):
     BOT = "bot"
 
 
+class DeadLetters(StrEnum):
+    """The dead-letter queues, by what fills them."""
+
+    INTAKE = "intake"
+    RULE = "rule"
+    NOTIFY = "notify"
+
+
 class Consumer(StrEnum):
     """The functions that a specimen can be wrapped for."""
 
@@ -286,6 +294,37 @@ def doctor(
     from rootwatch_cli.doctor.command import run_doctor  # noqa: PLC0415
 
     raise typer.Exit(run_doctor(Where(stack, None, profile, region, endpoint_url), as_json=json))
+
+
+@app.command()
+def redrive(  # noqa: PLR0913 - the command's options
+    *,
+    move: Annotated[
+        bool, typer.Option("--move", help="Move back what can be; without it nothing is changed, only listed.")
+    ] = False,
+    queue: Annotated[
+        DeadLetters | None, typer.Option("--queue", help="Only this dead-letter queue; all three by default.")
+    ] = None,
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="Also what detect rejected, after detect itself was mended.")
+    ] = False,
+    most: Annotated[int, typer.Option("--most", min=1, max=10_000, help="Messages of one queue, at the most.")] = 1000,
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """List what lies on the dead-letter queues, and why; with --move, move it back to where it belongs.
+
+    The exit status is 0 where no dead letter is left, 1 where some are, 2 where the stack could not be reached.
+    """
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.redrive import Options, run_redrive  # noqa: PLC0415
+
+    where = Where(stack, None, profile, region, endpoint_url)
+    options = Options(str(queue) if queue else None, most, move, rejected)
+    raise typer.Exit(run_redrive(where, options, as_json=json))
 
 
 @app.command()

@@ -15,7 +15,7 @@ from rootwatch.alert import visible
 from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.channels import slack, slack_bot
 from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError, StoreError
-from rootwatch_cli.deployed import StackNotFoundError, Where, clients, described_stack, in_words
+from rootwatch_cli.deployed import StackNotFoundError, Where, clients, described_stack, in_words, physical_ids
 from rootwatch_cli.doctor.checks.rules import PROBES, place_of_rule
 from rootwatch_cli.doctor.deployment import Answer, Deployment, NotAnswered, NotThere, Question, Resource
 from rootwatch_cli.specimen import load_specimen
@@ -135,7 +135,6 @@ def look_at(where: Where) -> Deployment:
     if not isinstance(template, Mapping):
         message = f"The stack {visible(where.stack)} was not made with SAM: it is another stack than Rootwatch's."
         raise StackNotFoundError(message)
-    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=where.stack)
     _, partition, _, region, account_id, _ = str(stack["StackId"]).split(":", 5)
     deployment = Deployment(
         stack=stack,
@@ -144,12 +143,7 @@ def look_at(where: Where) -> Deployment:
         partition=partition,
         now=datetime.now(UTC),
         template=template,
-        physical_ids={
-            each["LogicalResourceId"]: each["PhysicalResourceId"]
-            for page in pages
-            for each in page["StackResourceSummaries"]
-            if each.get("PhysicalResourceId") and each["ResourceStatus"] != "DELETE_COMPLETE"
-        },
+        physical_ids=physical_ids(cloudformation, where.stack),
     )
     for questions in (_first_questions, _then_questions):
         asked = dict(questions(deployment, client, make))

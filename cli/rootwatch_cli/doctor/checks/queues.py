@@ -14,6 +14,7 @@ from rootwatch_cli.doctor.checks.verdict import (
     aws,
     fault,
     made_again,
+    rootwatch_command,
     warning,
 )
 from rootwatch_cli.doctor.deployment import (
@@ -110,14 +111,5 @@ def dead_letters(deployment: Deployment, queue: Resource) -> Iterator[Verdict]:
         messages = "1 message lies" if count == 1 else f"{count} messages lie"
         yield fault(
             f"{messages} on the dead-letter queue; SQS deletes each 14 days after it was sent",
-            aws(
-                deployment,
-                "sqs",
-                "receive-message",
-                "--queue-url",
-                str(queue.physical_id),
-                "--message-attribute-names",
-                "All",
-            )
-            + " says what and why",
+            f"{rootwatch_command(deployment, 'redrive')} says what and why, and with --move moves back what can be",
         )

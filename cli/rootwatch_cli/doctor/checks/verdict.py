@@ -95,6 +95,11 @@ def made_again(deployment: Deployment, logical_id: str) -> str:
     )
 
 
+def rootwatch_command(deployment: Deployment, *arguments: str) -> str:
+    """Return a command of ours on this stack, quoted for a shell."""
+    return shlex.join(["rootwatch", *arguments, "--stack", deployment.name, "--region", deployment.region])
+
+
 def deploy(deployment: Deployment, parameters: str = "") -> str:
     """Return the command that deploys the stack, with a parameter changed."""
     stated = f" PARAMETERS={shlex.quote(parameters)}" if parameters else ""
