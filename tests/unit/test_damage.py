@@ -10,7 +10,7 @@ from rootwatch.audit.items import address_key, declared_item, head_key, incident
 from rootwatch.audit.memory import MemoryTable
 from rootwatch.audit.table import Put
 from rootwatch.detections.detection import Severity
-from rootwatch.incident import FAILED_SIGN_INS, LARGEST_SET
+from rootwatch.incident import FAILED_SIGN_INS, LARGEST_SET, MOST_OPEN
 from rootwatch.pipeline import Fate
 from tests.unit.simulation import START, Simulation, naming
 from tests.unit.test_adversaries import HOME, MANAGEMENT, NEWS, administrator_at_work, told
@@ -81,12 +81,12 @@ def test_a_damaged_state_neither_stops_nor_hides_a_record(simulation: Simulation
 
 
 def test_every_open_incident_damaged_at_once(simulation: Simulation) -> None:
-    """Twenty damaged incidents, and all else beside them, are one alert that names them and the record is stored."""
-    for number in range(16):
+    """A dozen damaged incidents, and all else beside them, are one alert that names them and the record is stored."""
+    for number in range(MOST_OPEN["assume-root"]):
         policy: dict[str, Any] = {"requestParameters.taskPolicyArn": {"arn": f"task/{number}"}}
         simulation.happens("assumed", **policy)
     damaged = simulation.incidents(MANAGEMENT)
-    assert len(damaged) == 16
+    assert len(damaged) == MOST_OPEN["assume-root"]
     for each in damaged:
         change(simulation.table, incident_key(each.id).pk, "INCIDENT", records=None)
     for key in [*simulation.table._partitions]:

@@ -72,7 +72,7 @@ LONGEST_ENTRY: Final = 64
 FAILED_ACT: Final = "failed "
 """Stands before the name of an act that did not succeed, among an incident's `acts`; no event's name has blanks."""
 
-MOST_OPEN: Final[Mapping[str, int]] = MappingProxyType({"assume-root": 16})
+MOST_OPEN: Final[Mapping[str, int]] = MappingProxyType({"assume-root": 12})
 MOST_OPEN_OF_OTHERS: Final = 4
 """Open incidents of one kind of story. Further stories join the latest one, where all that is new is told as well.
 

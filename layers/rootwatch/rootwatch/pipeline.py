@@ -49,7 +49,7 @@ from rootwatch.settings import CHANNELS, Network
 
 _LOG: Final = logging.getLogger(__name__)
 
-MOST_TRIES = 12
+MOST_TRIES = 24
 """Times a batch is folded again after somebody else wrote its account, before it goes back to the queue."""
 
 MOST_PER_TRANSACTION = 10

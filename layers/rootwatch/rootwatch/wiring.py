@@ -70,8 +70,11 @@ def _now() -> datetime:
 
 
 def _jitter(attempt: int) -> None:
-    """Wait a random time of up to 25 ms, doubled with every attempt, at most 2 seconds."""
-    time.sleep(random.uniform(0, min(2.0, 0.025 * 2**attempt)))  # noqa: S311 - not a secret
+    """Wait a random time of up to 50 ms, doubled with every further attempt, at most half a second.
+
+    Who waits for longer than the others write loses to whoever comes anew, again and again.
+    """
+    time.sleep(random.uniform(0, min(0.5, 0.025 * 2**attempt)))  # noqa: S311 - not a secret
 
 
 @cache
