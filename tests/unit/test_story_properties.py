@@ -5,7 +5,6 @@ Every property prints how its examples were distributed, and fails where the gen
 
 import dataclasses
 import functools
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from rootwatch.detections.detection import Severity, Stage
 from rootwatch.incident import RecordedEvent, Why
 from rootwatch.pipeline import Fate, Recorder, detect_messages, next_timer, run_timers
 from tests.builders import build_envelope
+from tests.conftest import PRINTED
 from tests.unit.simulation import START, ListeningStore, in_account
 from tests.unit.workbench import IDLE, OWN, make_message
 
@@ -196,6 +196,10 @@ def batches(drawn: Sequence[Act], random: Random) -> Iterator[Sequence[Act]]:
         position += size
 
 
+Printed = Callable[[str, object], None]
+"""Pytest's `record_property`."""
+
+
 class Distribution:
     """What the examples of a property were made of."""
 
@@ -220,12 +224,11 @@ class Distribution:
         }
         self.with_it.update(name for name, is_in_it in (found | marks).items() if is_in_it)
 
-    def show(self, capsys: pytest.CaptureFixture[str], title: str, least: int = EXAMPLES) -> None:
-        """Print the shares; each of them has to be at least one in twenty of at least so many examples."""
+    def show(self, printed: Printed, title: str, least: int = EXAMPLES) -> None:
+        """Have the shares printed at the end of the run; each has to be one in twenty at least, of so many examples."""
         shares = {name: count * 100 // self.examples for name, count in sorted(self.with_it.items())}
-        with capsys.disabled():
-            listed = ", ".join(f"{name} {share}%" for name, share in shares.items())
-            sys.stdout.write(f"\n{title}: {self.examples} examples; {listed}\n")
+        listed = ", ".join(f"{name} {share}%" for name, share in shares.items())
+        printed(PRINTED, f"{title}: {self.examples} examples; {listed}")
         assert self.examples >= least
         assert len(shares) >= 8
         assert min(shares.values()) >= 5, shares
@@ -275,7 +278,7 @@ def same_events(story: list[Act], repeats: list[int], random: Random) -> None:
     assert len(expected.events()) == len(contents)
 
 
-def test_any_order_and_any_repetition_leaves_the_same_events(capsys: pytest.CaptureFixture[str]) -> None:
+def test_any_order_and_any_repetition_leaves_the_same_events(record_property: Printed) -> None:
     """However often, in whatever order and batches records arrive, the same events and hashes are kept."""
     seen = Distribution()
 
@@ -284,7 +287,7 @@ def test_any_order_and_any_repetition_leaves_the_same_events(capsys: pytest.Capt
         same_events(story, repeats, random)
 
     holds(check, *REPEATED)
-    seen.show(capsys, "any order and repetition")
+    seen.show(record_property, "any order and repetition")
 
 
 def known_by_its_id(self: AuditStore, observations: Sequence[Any]) -> list[Known]:
@@ -356,7 +359,7 @@ def every_detection_is_told(story: list[Act], backlog: bool, random: Random) -> 
 
 @pytest.mark.parametrize(("limits", "examples"), [("as they are", EXAMPLES), ("small", EXAMPLES // 5)])
 def test_every_detection_is_told(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, limits: str, examples: int
+    record_property: Printed, monkeypatch: pytest.MonkeyPatch, limits: str, examples: int
 ) -> None:
     """Live or as a backlog in any order, nothing at medium or above stays untold, also where every set is full."""
     if limits == "small":
@@ -369,7 +372,7 @@ def test_every_detection_is_told(
         every_detection_is_told(story, backlog, random)
 
     holds(check, *TOLD, examples=examples)
-    seen.show(capsys, f"every detection is told, limits {limits}", examples)
+    seen.show(record_property, f"every detection is told, limits {limits}", examples)
 
 
 def one_key_for_all(observation: Any) -> list[str]:
@@ -454,7 +457,7 @@ def alerts_are_bounded(story: list[Act], copies: int, every: int) -> None:
         assert count <= own + once + 1 + int((spans[incident_id] + IDLE) / timedelta(hours=4)) + len(Stage)
 
 
-def test_alerts_are_bounded_by_novelty_and_time(capsys: pytest.CaptureFixture[str]) -> None:
+def test_alerts_are_bounded_by_novelty_and_time(record_property: Printed) -> None:
     """The number of alerts is bounded by what is new and by how long it lasts, never by the number of records."""
     seen = Distribution()
 
@@ -471,7 +474,7 @@ def test_alerts_are_bounded_by_novelty_and_time(capsys: pytest.CaptureFixture[st
         alerts_are_bounded(story, copies, every)
 
     holds(check, *COPIES)
-    seen.show(capsys, "alerts are bounded")
+    seen.show(record_property, "alerts are bounded")
 
 
 @pytest.mark.parametrize(
