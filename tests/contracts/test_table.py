@@ -3,11 +3,12 @@
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import ClientError, ConnectTimeoutError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rootwatch.audit.dynamodb import DynamoTable
+from rootwatch.audit.dynamodb import DynamoTable, _decode, _encode
 from rootwatch.audit.table import (
     MOST_ACTIONS,
     MOST_ITEM_BYTES,
@@ -219,10 +220,23 @@ VALUES = st.recursive(
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=VALUES)
 def test_any_value_goes_there_and_back(value: Any) -> None:
-    """Whatever an item may hold keeps value and type on its way through DynamoDB's own types."""
-    table = DynamoTable(cast("DynamoDBClient", None), "any")
+    """Whatever an item may hold keeps value and type on its way through DynamoDB's own types, which are boto3's."""
     written = item(value=value)
-    assert repr(table._decode(table._encode(written))) == repr(written)
+    typed = _encode(written)
+    assert repr(typed) == repr({name: TypeSerializer().serialize(each) for name, each in written.items()})
+    assert repr(_decode(typed)) == repr(written)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [({"SS": ["b", "a"]}, ["a", "b"]), ({"NS": ["2", "1"]}, [1, 2]), ({"BS": [b"b", b"a"]}, [b"a", b"b"])],
+)
+def test_a_set_that_somebody_wrote_reads_as_a_list(typed: dict[str, Any], expected: list[Any]) -> None:
+    """A set, which Rootwatch never writes, stops no read of the item that holds it."""
+    assert _decode({"value": typed, "inner": {"M": {"value": {"L": [typed]}}}}) == {
+        "value": expected,
+        "inner": {"value": [expected]},
+    }
 
 
 @given(value=VALUES)

@@ -23,7 +23,7 @@ from functions.detect import app as detect
 from functions.notify_slack import app as notify_slack
 from functions.notify_sns import app as notify_sns
 from rootwatch import wiring
-from rootwatch.audit.dynamodb import DynamoTable
+from rootwatch.audit.dynamodb import DynamoTable, _encode
 from rootwatch.audit.table import Put
 from rootwatch.channels import slack
 from rootwatch_cli.slack_receiver import SlackReceiver
@@ -83,7 +83,7 @@ class World:
         def followed(table: DynamoTable, puts: Sequence[Put]) -> None:
             write(table, puts)
             for put in puts:
-                self._follow_stream(table._encode(put.item))
+                self._follow_stream(_encode(put.item))
 
         monkeypatch.setattr(DynamoTable, "write", followed)
 

@@ -1,10 +1,15 @@
 """What `make build` puts into Lambda. Run by `make test`, which builds first."""
 
+import json
 import pathlib
 import re
 import subprocess
+from typing import Any
 
+import botocore
 import pytest
+from botocore.exceptions import EndpointVariantError
+from botocore.regions import EndpointResolver
 
 from tests.template.stack import TEMPLATE
 
@@ -41,8 +46,8 @@ def test_the_layer_holds_the_package() -> None:
     packages = {path.name for path in (LAYER / "python").iterdir()}
 
     assert [path.name for path in LAYER.iterdir()] == ["python"]
-    assert {"rootwatch", "boto3", "requests", "aws_lambda_powertools"} <= packages
-    assert not packages & {"typer", "rich", "rootwatch_cli", "bin", "tests"}
+    assert {"rootwatch", "botocore", "requests", "aws_lambda_powertools"} <= packages
+    assert not packages & {"boto3", "typer", "rich", "rootwatch_cli", "bin", "tests"}
 
 
 def test_the_layer_holds_the_table_of_actions() -> None:
@@ -50,6 +55,39 @@ def test_the_layer_holds_the_table_of_actions() -> None:
     table = "rootwatch/context/role_alternatives.txt"
 
     assert (LAYER / "python" / table).read_bytes() == (ROOT / "layers/rootwatch" / table).read_bytes()
+
+
+def test_endpoints_resolve_as_before() -> None:
+    """Botocore's list of endpoints is trimmed to the services with clients; those resolve as before in every region."""
+    whole = json.loads((pathlib.Path(botocore.__file__).parent / "data/endpoints.json").read_text())
+    built = (LAYER / "python/botocore/data/endpoints.json").read_text()
+    services = sorted(path.name for path in (LAYER / "python/botocore/data").iterdir() if path.is_dir())
+    before, after = EndpointResolver(whole), EndpointResolver(json.loads(built))
+
+    assert services
+    assert len(built) < 50_000
+    assert after.get_available_partitions() == before.get_available_partitions()
+    for partition in before.get_available_partitions():
+        for service in services:
+            regions = before.get_available_endpoints(service, partition)
+            assert after.get_available_endpoints(service, partition) == regions
+            for region in [*regions, "us-future-1"]:
+                assert endpoints(after, service, region, partition) == endpoints(before, service, region, partition)
+
+
+def endpoints(resolver: EndpointResolver, service: str, region: str, partition: str) -> list[Any]:
+    """The plain, the FIPS and the dual-stack endpoint; where there is none, why."""
+    found: list[Any] = []
+    for fips, dualstack in ((False, False), (True, False), (False, True)):
+        try:
+            found.append(
+                resolver.construct_endpoint(
+                    service, region, partition, use_fips_endpoint=fips, use_dualstack_endpoint=dualstack
+                )
+            )
+        except EndpointVariantError as error:
+            found.append(str(error))
+    return found
 
 
 def test_the_layer_is_for_arm64() -> None:
@@ -81,8 +119,8 @@ def test_handlers_import_as_in_lambda(folder: str, tmp_path: pathlib.Path) -> No
     paths = [str(BUILD / function), str(LAYER / "python")]
     clients = sorted(set(re.findall(r'_session\(\)\.client\("([a-z]+)"', WIRING.read_text(encoding="utf-8"))))
     program = (
-        f"import sys; sys.path[:0] = {paths!r}; import app, boto3; print(callable(app.handler), app.__file__);"
-        f"[boto3.client(name) for name in {clients!r}]"
+        f"import sys; sys.path[:0] = {paths!r}; import app; from rootwatch import wiring;"
+        f"print(callable(app.handler), app.__file__); [wiring._session().client(name) for name in {clients!r}]"
     )
     assert clients
 

@@ -1,6 +1,7 @@
 """Builds the real adapters, once per container, when a handler first asks. Importing this module does nothing.
 
-The only place that makes clients: one boto3 session, and only the clients that the function needs.
+The only place that makes clients: one session, and only the clients that the function needs. Root use is rare, so
+nearly every alert meets a cold start: what is imported here, and when, is a decision. `make bench` measures it.
 """
 
 import json
@@ -12,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -26,19 +27,19 @@ from rootwatch.audit.table import Key
 from rootwatch.channels.forms import post_best_form
 from rootwatch.context import account_name, network_owner
 from rootwatch.context.network_owner import Owner
-from rootwatch.context.owner_databases import OwnerDatabases
 from rootwatch.context.surroundings import BATCH_SECONDS, LookUps
 from rootwatch.delivery import Sender, Sent, Unconfigured, deliver
 from rootwatch.detections.detection import OwnResources
 from rootwatch.errors import DamagedItemError, DeliveryFailedError, DeliveryRefusedError, LookUpFailedError
-from rootwatch.pipeline import Message, Recorder
 from rootwatch.settings import DetectSettings, NotifySlackSettings, NotifySnsSettings, WatchdogSettings, environment
 
 if TYPE_CHECKING:
+    import boto3
     from types_boto3_sns.type_defs import PublishInputTypeDef
     from types_boto3_sqs import SQSClient
 
     from rootwatch.channels.notice import Notice
+    from rootwatch.pipeline import Message, Recorder
     from rootwatch.watchdog import LetterQueue, Watchdog
 
 _Answer = TypeVar("_Answer")
@@ -77,9 +78,19 @@ def _jitter(attempt: int) -> None:
     time.sleep(random.uniform(0, min(0.5, 0.025 * 2**attempt)))  # noqa: S311 - not a secret
 
 
+class _Session:
+    """Makes clients as boto3's session does. Those are botocore's; boto3 adds resources and transfers, unused here."""
+
+    def __init__(self) -> None:
+        self._session = botocore.session.get_session()
+
+    def client(self, service: str, *, config: Config | None = None) -> Any:  # noqa: ANN401 - a class made at run time
+        return self._session.create_client(service, config=config)
+
+
 @cache
 def _session() -> "boto3.Session":
-    return boto3.Session()
+    return cast("boto3.Session", _Session())
 
 
 def _store(table_name: str) -> AuditStore:
@@ -93,8 +104,8 @@ def _store(table_name: str) -> AuditStore:
 class Intake:
     """What `functions/detect` works with."""
 
-    recorder: Recorder
-    reject: Callable[[Message, str], None]
+    recorder: "Recorder"
+    reject: "Callable[[Message, str], None]"
     replay_source: str
 
 
@@ -106,6 +117,8 @@ def intake() -> Intake:
         SettingsError: the environment is wrong; no retry helps before the deployment is mended.
 
     """
+    from rootwatch.pipeline import Recorder  # noqa: PLC0415 - the notifiers do without it
+
     settings = DetectSettings.from_environment(environment())
     store = _store(settings.table_name)
     recorder = Recorder(
@@ -120,7 +133,7 @@ def intake() -> Intake:
     )
     leave = _dead_letters(settings.dead_letter_queue_url)
 
-    def reject(message: Message, reason: str) -> None:
+    def reject(message: "Message", reason: str) -> None:
         """Put an unreadable message on the dead-letter queue, as it came, with its reason."""
         # SQS takes no empty text; an empty message says so instead.
         leave(message.body or "(empty)", reason, message.id)
@@ -129,15 +142,22 @@ def intake() -> Intake:
 
 
 def _look_ups(settings: DetectSettings, store: AuditStore) -> LookUps:
-    folder = Path(settings.owner_database_folder)
     return LookUps(
         cache=store,
         now=_now,
-        databases=OwnerDatabases(folder).look_up if folder.is_dir() else None,
+        databases=_databases(Path(settings.owner_database_folder)),
         registries=_Registries(settings.rdap_origin) if settings.look_up_owners else None,
         organizations=_organizations() if settings.look_up_account_names else None,
         names=settings.account_names,
     )
+
+
+def _databases(folder: Path) -> "Callable[[str], Owner | None] | None":
+    if not folder.is_dir():
+        return None
+    from rootwatch.context.owner_databases import OwnerDatabases  # noqa: PLC0415 - only where there is one
+
+    return OwnerDatabases(folder).look_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +302,6 @@ def slack_notifier() -> Notifier:
 
     """
     import requests  # noqa: PLC0415 - each function imports its own channel only
-    from aws_lambda_powertools.utilities.parameters import SecretsProvider  # noqa: PLC0415
 
     from rootwatch.channels import slack, slack_bot  # noqa: PLC0415
     from rootwatch.slack_thread import send_in_thread  # noqa: PLC0415
@@ -290,7 +309,7 @@ def slack_notifier() -> Notifier:
     settings = NotifySlackSettings.from_environment(environment())
     for name in ("botocore", "urllib3"):
         logging.getLogger(name).setLevel(logging.INFO)  # their DEBUG lines hold the secret and the webhook's path
-    secrets = SecretsProvider(boto3_client=_session().client("secretsmanager", config=_CONFIG))
+    stored = _SlackSecret(settings.slack_secret_id)
     session = requests.Session()
     session.trust_env = False  # no proxy and no .netrc of the environment may see the webhook's address
     quiet, updates = _Quiet(), _Quiet()
@@ -307,7 +326,7 @@ def slack_notifier() -> Notifier:
         return Sent(*send_in_thread(store, bot, alert, _now, _LOGGER.warning))
 
     def send(alert: Alert) -> Sent | Unconfigured:
-        secret = _slack_secret(secrets, settings.slack_secret_id)
+        secret = stored.read()
         of_bot = slack_bot.bot_secret(secret)
         if of_bot is not None:
             return send_by_bot(of_bot, alert)
@@ -320,20 +339,42 @@ def slack_notifier() -> Notifier:
     return Notifier(store, send, _dead_letters(settings.dead_letter_queue_url))
 
 
-def _slack_secret(secrets: Any, name: str) -> object:  # noqa: ANN401 - SecretsProvider, imported only where it is used
-    from aws_lambda_powertools.utilities.parameters.exceptions import (  # noqa: PLC0415 - Slack's notifier only
-        GetParameterError,
-        TransformParameterError,
-    )
+class _SlackSecret:
+    """Slack's secret, which a container believes for a minute, so that a new webhook counts within one.
 
-    try:
-        return secrets.get(name, transform="json", max_age=_SECRET_SECONDS)
-    except TransformParameterError:
-        message = 'Slack\'s secret is not JSON. Expected {"webhook_url": "…"} or {"bot_token": "…", "channel": "…"}.'
-        raise DeliveryRefusedError(message) from None  # the original error may hold the secret
-    except GetParameterError:
-        message = "Slack's secret cannot be read; check the function's permission and the secret's key."
-        raise DeliveryFailedError(message) from None
+    The only thing of Powertools' Parameters that was needed here; that imports boto3 whole, for every other provider.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._client = _session().client("secretsmanager", config=_CONFIG)
+        self._name = name
+        self._secret: object = None
+        self._until = float("-inf")
+
+    def read(self) -> object:
+        """Return what the secret holds, of whatever shape it is.
+
+        Raises:
+            DeliveryRefusedError: it is not JSON; no retry helps before it is changed.
+            DeliveryFailedError: it cannot be read; a retry helps once it can.
+
+        """
+        now = time.monotonic()
+        if now >= self._until:
+            try:
+                answer = self._client.get_secret_value(SecretId=self._name)
+            except (ClientError, BotoCoreError):
+                message = "Slack's secret cannot be read; check the function's permission and the secret's key."
+                raise DeliveryFailedError(message) from None
+            try:
+                self._secret = json.loads(answer.get("SecretString") or answer.get("SecretBinary") or "")
+            except (ValueError, RecursionError):
+                message = (
+                    'Slack\'s secret is not JSON. Expected {"webhook_url": "…"} or {"bot_token": "…", "channel": "…"}.'
+                )
+                raise DeliveryRefusedError(message) from None  # the original error may hold the secret
+            self._until = now + _SECRET_SECONDS
+        return self._secret
 
 
 class _Pace:
@@ -422,6 +463,7 @@ def watchdog() -> "Watchdog":
         SettingsError: the environment is wrong; no retry helps before the deployment is mended.
 
     """
+    from rootwatch.pipeline import Recorder  # noqa: PLC0415 - the notifiers do without it
     from rootwatch.watchdog import Channel, Watchdog  # noqa: PLC0415 - the other functions do without it
 
     settings = WatchdogSettings.from_environment(environment())
@@ -500,16 +542,15 @@ def _sns_notices(topic_arn: str) -> "Callable[[Notice], Sent]":
 
 def _slack_notices(settings: NotifySlackSettings) -> "Callable[[Notice], Sent | Unconfigured]":
     import requests  # noqa: PLC0415 - the watchdog only
-    from aws_lambda_powertools.utilities.parameters import SecretsProvider  # noqa: PLC0415
 
     from rootwatch.channels import notice, slack, slack_bot  # noqa: PLC0415
 
-    secrets = SecretsProvider(boto3_client=_session().client("secretsmanager", config=_CONFIG))
+    stored = _SlackSecret(settings.slack_secret_id)
     session = requests.Session()
     session.trust_env = False  # as above
 
     def tell(each: "Notice") -> Sent | Unconfigured:
-        secret, message = _slack_secret(secrets, settings.slack_secret_id), notice.slack_payload(each)
+        secret, message = stored.read(), notice.slack_payload(each)
         of_bot = slack_bot.bot_secret(secret)
         if of_bot is not None:  # in the channel, and in no thread: it is about no incident
             origin = slack_bot.api_origin(settings.slack_origin)

@@ -4,9 +4,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rootwatch.audit.table import Index, IndexEntry, Item, Key, Put, Value, check_size, key_of
@@ -34,8 +33,6 @@ class DynamoTable:
         self._client = client
         self._name = table_name
         self._pause = pause
-        self._serializer = TypeSerializer()
-        self._deserializer = TypeDeserializer()
 
     def get(self, keys: Sequence[Key]) -> list[Item | None]:
         """Return the items of the keys; see `Table.get`."""
@@ -51,7 +48,7 @@ class DynamoTable:
             request: dict[str, Any] = {self._name: {"Keys": asked, "ConsistentRead": True}}
             answer = self._call(partial(self._client.batch_get_item, RequestItems=request))
             for values in answer["Responses"].get(self._name, []):
-                item = self._decode(values)
+                item = _decode(values)
                 found[Key(str(item["pk"]), str(item["sk"]))] = item
             asked = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
             if not asked:
@@ -84,7 +81,7 @@ class DynamoTable:
             request["Limit"] = most
         while most is None or request["Limit"] > 0:
             page = self._call(partial(self._client.query, **request))
-            yield from (self._decode(values) for values in page["Items"])
+            yield from (_decode(values) for values in page["Items"])
             if not page.get("LastEvaluatedKey"):
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
@@ -105,7 +102,7 @@ class DynamoTable:
         while True:
             page = self._call(partial(self._client.scan, **request))
             for values in page["Items"]:
-                pk = str(self._decode(values)["pk"])
+                pk = str(_decode(values)["pk"])
                 if pk not in seen:
                     seen.add(pk)
                     yield pk
@@ -125,7 +122,7 @@ class DynamoTable:
         while True:
             page = self._call(partial(read, **request))
             for values in page["Items"]:
-                item = self._decode(values)
+                item = _decode(values)
                 yield IndexEntry(key_of(item), str(item[index.partition]), str(item[index.sort]))
             if not page.get("LastEvaluatedKey"):
                 return
@@ -134,9 +131,7 @@ class DynamoTable:
     def write(self, puts: Sequence[Put]) -> None:
         """Write all of the items or none; see `Table.write`."""
         check_size(puts)
-        requests: list[Any] = [
-            {"TableName": self._name, "Item": self._encode(put.item)} | _condition(put) for put in puts
-        ]
+        requests: list[Any] = [{"TableName": self._name, "Item": _encode(put.item)} | _condition(put) for put in puts]
         if len(requests) == 1:
             self._call(partial(self._client.put_item, **requests[0]))
         else:
@@ -152,11 +147,49 @@ class DynamoTable:
             message = f"DynamoDB is out of reach ({type(error).__name__}); the write may have taken effect."
             raise StoreUnavailableError(message) from error
 
-    def _encode(self, item: Item) -> dict[str, Any]:
-        return {name: self._serializer.serialize(value) for name, value in item.items()}
 
-    def _decode(self, values: dict[str, Any]) -> Item:
-        return {name: _plain(self._deserializer.deserialize(value)) for name, value in values.items()}
+# Ours in place of boto3.dynamodb.types: that imports the whole of boto3, whose clients are botocore's own.
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html
+
+
+def _encode(item: Item) -> dict[str, Any]:
+    return {name: _typed(value) for name, value in item.items()}
+
+
+def _typed(value: Value) -> dict[str, Any]:  # noqa: PLR0911 - a decision table, read from top to bottom
+    if isinstance(value, str):
+        return {"S": value}
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, bool):  # before int, which it is too
+        return {"BOOL": value}
+    if isinstance(value, int):
+        return {"N": str(value)}
+    if isinstance(value, bytes):
+        return {"B": value}
+    if isinstance(value, list):
+        return {"L": [_typed(entry) for entry in value]}
+    return {"M": {name: _typed(entry) for name, entry in value.items()}}
+
+
+def _decode(values: dict[str, Any]) -> Item:
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(typed: dict[str, Any]) -> Value:
+    [(kind, value)] = typed.items()
+    match kind:
+        case "S" | "BOOL" | "B":
+            return cast("str | bool | bytes", value)
+        case "N":
+            return int(Decimal(value))
+        case "M":
+            return _decode(value)
+        case "L":
+            return [_plain(entry) for entry in value]
+        case "NULL":
+            return None
+    return [_plain({kind[0]: entry}) for entry in sorted(value)]  # a set: not ours, but it must not stop a read
 
 
 def _condition(put: Put) -> dict[str, Any]:
@@ -173,20 +206,6 @@ def _condition(put: Put) -> dict[str, Any]:
         "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": {":expected": {"N": str(value)}},
     }
-
-
-def _plain(value: Any) -> Value:  # noqa: ANN401 - whatever the deserializer returns
-    if isinstance(value, Decimal):
-        return int(value)
-    if isinstance(value, Binary):
-        return bytes(value.value)  # type: ignore[attr-defined] # the stubs do not know it
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, dict):
-        return {str(name): _plain(entry) for name, entry in value.items()}
-    if value is None or isinstance(value, str | bool | bytes | int):
-        return value
-    return [_plain(entry) for entry in sorted(value)]  # a set: not ours, but it must not stop a read
 
 
 def _translated(error: ClientError) -> StoreError:  # noqa: PLR0911 - a decision table, read from top to bottom
