@@ -1,23 +1,28 @@
-"""`rootwatch doctor` on a deployed stack: nothing in a sound one, and each planted fault, one after the other.
+"""What breaks a deployed stack, one thing after the other: doctor finds it, the other rule tells it, redrive mends it.
 
-The stage is this module's own, since every fault breaks it for others.
+The stage is this module's own, since everything here breaks it for others.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from rootwatch_cli.demo import STACK_NAME, Stage, staged
+from rootwatch_cli.demo import REPLAY_SOURCE, STACK_NAME, Stage, staged
 from rootwatch_cli.deployed import Where
 from rootwatch_cli.doctor.checks import examine
 from rootwatch_cli.doctor.checks.verdict import Finding, State
 from rootwatch_cli.doctor.look import look_at
 from rootwatch_cli.local_stack import ACCOUNT_ID, REGION, LocalStackError
 from rootwatch_cli.slack_receiver import Behaviour
+from rootwatch_cli.specimen import load_specimen
+from tests.builders import build_record
 from tests.e2e.test_commands import run
+from tests.e2e.test_whole_way import _at_least, eventually, of_account, slack_texts
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -318,3 +323,107 @@ def test_the_command_as_a_script_sees_it(patient: Patient) -> None:
     assert "FAULT  rule-state: TamperRule" in shown.stdout
     assert f"put-rule --name {TAMPER} --state ENABLED --event-pattern" in shown.stdout
     assert (gone.returncode, gone.stdout) == (2, "")
+
+
+def test_dead_letters_go_back_and_arrive(patient: Patient) -> None:
+    """A record that failed too often is recorded and told after all, an alert that Slack refused arrives when Slack is
+    back, and what is no record stays, with its reason.
+    """
+    stage, queues = patient.stage, patient.client("sqs")
+    account_id = "222233339999"
+    stage.slack.answer_with(Behaviour.NO_SERVICE)
+    stage.send([of_account("222233338888", "console_login")])
+    eventually(lambda: dead_letters(patient), lambda found: ("notify", "moves") in found)
+    stage.slack.answer_with(Behaviour.ACCEPT)
+    envelope = {**load_specimen("console_login"), "source": REPLAY_SOURCE}
+    body = json.dumps(envelope | {"detail": of_account(account_id, "console_login")})
+    queues.send_message(QueueUrl=patient.resource("IntakeDeadLetterQueue"), MessageBody=body)  # as after 100 receives
+    queues.send_message(QueueUrl=patient.resource("IntakeQueue"), MessageBody="no JSON at all")
+    eventually(lambda: dead_letters(patient), lambda found: ("intake", "stays") in found)
+
+    moved = run(stage, "redrive", "--move", "--json")
+    *letters, summary = [json.loads(line) for line in moved.stdout.splitlines()]
+    told = eventually(lambda: slack_texts(stage, account_id), _at_least(1))
+    stage.let_time_pass(timedelta(minutes=6))
+    stage.run_watchdog()
+    late = eventually(lambda: slack_texts(stage, "222233338888"), _at_least(1))
+
+    assert moved.returncode == 1  # one is left
+    assert {(each["queue"], each["fate"]) for each in letters} == {
+        ("intake", "moved"), ("intake", "stays"), ("notify", "moved"),
+    }  # fmt: skip
+    assert summary["summary"] == {"moves": 0, "moved": 2, "stays": 1, "failed": 0}
+    assert len(told) == len(late) == 1
+    [poison] = [each["why"] for each in letters if each["fate"] == "stays"]
+    assert poison.startswith("detect could not read it: ")
+    assert set(dead_letters(patient)) == {("intake", "stays")}
+
+
+def dead_letters(patient: Patient) -> list[tuple[str, str]]:
+    """Queue and fate of what `rootwatch redrive` lists."""
+    *letters, _ = [json.loads(line) for line in run(patient.stage, "redrive", "--json").stdout.splitlines()]
+    return [(each["queue"], each["fate"]) for each in letters]
+
+
+# --- tampering -----------------------------------------------------------------------------------------------------
+
+
+def tampering(event_source: str, event_name: str, request_parameters: dict[str, Any]) -> dict[str, Any]:
+    """A record of an act of a role, not of root, on one of the stack's own resources."""
+    changes: dict[str, Any] = {
+        "eventSource": event_source, "eventName": event_name, "requestParameters": request_parameters
+    }  # fmt: skip
+    return build_record("rootwatch_tampered", number=next(NUMBERS), **changes)
+
+
+NUMBERS = itertools.count(700)
+
+
+def told_of(patient: Patient, record: dict[str, Any]) -> list[str]:
+    """The alerts that name a record and whose ledger on Slack says sent."""
+    items = {(item["pk"]["S"], item["sk"]["S"]): item for item in patient.stage.items()}
+    alerts = [key for key, item in items.items() if key[1].startswith("ALERT#") and record["eventID"] in str(item)]
+    ledgers = [items[pk, sk.replace("ALERT#", "DELIVERY#slack#")] for pk, sk in alerts]
+    return [each["incident_id"]["S"] for each in ledgers if each["state"]["S"] == "sent"]
+
+
+def is_told(patient: Patient, record: dict[str, Any]) -> bool:
+    """Wait until an alert that names a record has reached Slack."""
+    return bool(eventually(lambda: told_of(patient, record), bool))
+
+
+def test_each_rule_tells_what_happens_to_the_other(patient: Patient) -> None:
+    """With a rule switched off, without its target, or gone, that arrives by the other rule and alerts."""
+    events = patient.client("events")
+    for rule in (RULE, TAMPER):
+        targets = events.list_targets_by_rule(Rule=rule)["Targets"]
+        disabled = tampering("events.amazonaws.com", "DisableRule", {"name": rule, "eventBusName": "default"})
+        stripped = tampering("events.amazonaws.com", "RemoveTargets", {"rule": rule, "ids": ["intake"]})
+        events.disable_rule(Name=rule)
+        patient.stage.send([disabled])
+        assert is_told(patient, disabled), rule
+        events.enable_rule(Name=rule)
+        events.remove_targets(Rule=rule, Ids=[target["Id"] for target in targets])
+        patient.stage.send([stripped])
+        assert is_told(patient, stripped), rule
+        events.put_targets(Rule=rule, Targets=targets)
+
+
+def test_people_hear_that_the_topic_was_unsubscribed(patient: Patient) -> None:
+    """When nobody is subscribed to the alert topic any more, Slack has an alert, and the operations topic the words."""
+    queues, topics = patient.client("sqs"), patient.client("sns")
+    url = queues.create_queue(QueueName="operator")["QueueUrl"]
+    arn = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    watched = topics.subscribe(TopicArn=patient.resource("OperationsTopic"), Protocol="sqs", Endpoint=arn)
+    subscriptions = _unsubscribe(patient)
+    record = tampering("sns.amazonaws.com", "Unsubscribe", {"subscriptionArn": subscriptions[0]["SubscriptionArn"]})
+    patient.stage.send([record])
+
+    def words() -> str:
+        return str(queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0))
+
+    assert is_told(patient, record)
+    assert record["eventID"] in eventually(words, lambda found: record["eventID"] in found)
+    assert "Rootwatch itself was changed: Unsubscribe" in words()
+    topics.unsubscribe(SubscriptionArn=watched["SubscriptionArn"])
+    _subscribe(patient, subscriptions)
