@@ -1,0 +1,434 @@
+"""Least privilege, both ways: what the functions ask AWS for is allowed to their roles, and nothing else is.
+
+No engine that runs here knows IAM. So every call that the real handlers make is recorded where botocore makes it, as
+action, resource and leading keys, and matched against the roles' policies out of the transformed template. What only
+AWS itself does with a role, and moto does not, is listed with the reason.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+import pytest
+import pytest_socket
+from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
+from moto import mock_aws
+
+from functions.detect import app as detect
+from functions.notify_slack import app as notify_slack
+from functions.notify_sns import app as notify_sns
+from functions.watchdog import app as watchdog
+from rootwatch import wiring
+from rootwatch.channels import slack
+from rootwatch_cli.slack_receiver import Behaviour, SlackReceiver
+from tests.builders import as_sqs_event, build_envelope
+from tests.template.stack import ACCOUNT, REGION, Stack, statements
+from tests.template.test_policies import FUNCTIONS, allowed
+
+START: Final = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
+MOTO_ACCOUNT: Final = "123456789012"
+HANDLERS: Final[Mapping[str, Any]] = {
+    "DetectFunction": detect,
+    "NotifySnsFunction": notify_sns,
+    "NotifySlackFunction": notify_slack,
+    "WatchdogFunction": watchdog,
+}
+
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
+
+_POLLER = "Lambda's own poller does this with the function's role, before it invokes the function; moto has none."
+_LOGS = "Lambda writes what the function prints, with the function's role; moto has no Lambda here."
+_KMS = "SNS does this for the caller when the topic is encrypted (kms:ViaService); moto's topics are not."
+LACKING: Final[Mapping[tuple[str, str], str]] = {
+    ("DetectTakesRecordsFromTheIntakeQueue", "sqs:ReceiveMessage"): _POLLER,
+    ("DetectTakesRecordsFromTheIntakeQueue", "sqs:DeleteMessage"): _POLLER,
+    ("DetectTakesRecordsFromTheIntakeQueue", "sqs:GetQueueAttributes"): _POLLER,
+    **{
+        (f"{who}ReadsTheStreamOfTheTable", f"dynamodb:{action}"): _POLLER
+        for who in ("NotifySns", "NotifySlack")
+        for action in ("DescribeStream", "GetRecords", "GetShardIterator")
+    },
+    **{(f"{who}FindsTheStreamOfTheTable", "dynamodb:ListStreams"): _POLLER for who in ("NotifySns", "NotifySlack")},
+    **{
+        (f"{who}WritesItsOwnLog", f"logs:{action}"): _LOGS
+        for who in ("Detect", "NotifySns", "NotifySlack", "Watchdog")
+        for action in ("CreateLogStream", "PutLogEvents")
+    },
+    **{
+        (f"{who}EncryptsWhatItPublishes", f"kms:{action}"): _KMS
+        for who in ("NotifySns", "Watchdog")
+        for action in ("GenerateDataKey", "Decrypt")
+    },
+}
+"""What the run cannot ask for, by the statement's Sid and the action, and which behaviour of AWS needs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One permission that a call needs: the IAM action, the resource's ARN, and the partition keys of the items."""
+
+    action: str
+    resource: str
+    keys: tuple[str, ...] = ()
+
+
+@dataclass
+class Run:
+    """A run of the real handlers, each with the environment that the template gives it; each call is recorded."""
+
+    stack: Stack
+    session: Any
+    receiver: SlackReceiver
+    secret_arn: str
+    now: datetime = START
+    function: str | None = None
+    calls: dict[str, list[Asked]] = field(default_factory=lambda: {function: [] for function in FUNCTIONS})
+
+    @contextmanager
+    def running(self, function: str) -> Iterator[None]:
+        """Be this function: with its environment and nothing of another one's."""
+        variables = self.stack.resources[function]["Properties"]["Environment"]["Variables"]
+        own = {name: self.real(str(value)) for name, value in variables.items()} | {
+            "SLACK_SECRET_ID": self.secret_arn, "SLACK_ORIGIN": self.receiver.origin, "LOOK_UP_OWNERS": "false",
+        }  # fmt: skip
+        for made_once in (wiring.intake, wiring.sns_notifier, wiring.slack_notifier, wiring.watchdog):
+            made_once.cache_clear()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in own.items():
+                if name in variables or name == "LOOK_UP_OWNERS":
+                    patch.setenv(name, value)
+            self.function = function
+            try:
+                yield
+            finally:
+                self.function = None
+
+    def real(self, text: str) -> str:
+        """Return a name of the template as moto has it."""
+        return text.replace(ACCOUNT, MOTO_ACCOUNT)
+
+    def call(self, function: str, event: dict[str, Any]) -> None:
+        """Let Lambda invoke a function once."""
+        with self.running(function), suppress(BatchProcessingError):  # raised where the whole batch failed
+            HANDLERS[function].handler(event, Context())
+
+    def record(self, specimen: str, number: int = 0, **changes: Any) -> None:
+        """Let detect take a record, which happens now."""
+        envelope = build_envelope(specimen, number=number, **changes)
+        self.call("DetectFunction", as_sqs_event([envelope]))
+
+    def notify(self, channel: str) -> None:
+        """Let a notifier have every ledger of its channel, as the stream hands it over."""
+        records = [
+            {
+                "eventID": item["sk"]["S"],
+                "eventName": "INSERT",
+                "eventSource": "aws:dynamodb",
+                "dynamodb": {"Keys": {"pk": item["pk"], "sk": item["sk"]}, "SequenceNumber": f"{number}00"},
+            }
+            for number, item in enumerate(self.items(f"DELIVERY#{channel}#"), start=1)
+        ]
+        self.call({"sns": "NotifySnsFunction", "slack": "NotifySlackFunction"}[channel], {"Records": records})
+
+    def items(self, prefix: str) -> list[dict[str, Any]]:
+        """The table's items whose sort key begins like this."""
+        found = self.session.client("dynamodb").scan(TableName="rootwatch-audit")["Items"]
+        return [dict(item) for item in found if str(item["sk"]["S"]).startswith(prefix)]
+
+    def spoil(self, item: Mapping[str, Any], **attributes: Any) -> None:
+        """Change an item, as somebody with access to the table could."""
+        self.session.client("dynamodb").put_item(TableName="rootwatch-audit", Item={**item, **attributes})
+
+    def store_secret(self, secret: object) -> None:
+        """Put something into Slack's secret."""
+        text = json.dumps(secret)
+        self.session.client("secretsmanager").put_secret_value(SecretId=self.secret_arn, SecretString=text)
+
+    # --- recording -------------------------------------------------------------------------------------------------
+
+    def note(self, **call: Any) -> None:
+        """Note a call that botocore is about to make, for the function that runs now."""
+        params, model = call["params"], call["model"]
+        if self.function is not None:
+            service, operation = model.service_model.service_name, model.name
+            self.calls[self.function] += _NEEDS[f"{service}:{operation}"](self, params)
+
+    def ideal(self, arn: str) -> str:
+        """Return a name of moto's as the template has it."""
+        return arn.replace(self.secret_arn, self.stack.arn("SlackSecret")).replace(MOTO_ACCOUNT, ACCOUNT)
+
+
+@dataclass
+class Context:
+    """What Powertools and the watchdog ask of Lambda's context."""
+
+    function_name: str = "rootwatch-test"
+    memory_limit_in_mb: int = 256
+    invoked_function_arn: str = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:rootwatch-test"
+    aws_request_id: str = "00000000-0000-4000-8000-000000000000"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """As long as the template gives the watchdog."""
+        return 180_000
+
+
+Params = Mapping[str, Any]
+
+
+def _table(name: str, index: str | None = None) -> str:
+    return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}" + (f"/index/{index}" if index else "")
+
+
+def _batch_get(_: Run, params: Params) -> list[Asked]:
+    return [
+        Asked("dynamodb:BatchGetItem", _table(name), tuple(key["pk"]["S"] for key in request["Keys"]))
+        for name, request in params["RequestItems"].items()
+    ]
+
+
+def _put(_: Run, params: Params) -> list[Asked]:
+    return [Asked("dynamodb:PutItem", _table(params["TableName"]), (params["Item"]["pk"]["S"],))]
+
+
+def _transact(run: Run, params: Params) -> list[Asked]:
+    # A transaction needs the permission of each of its actions; DynamoDB may test their keys together.
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
+    assert all(set(action) == {"Put"} for action in params["TransactItems"])
+    puts = [_put(run, action["Put"])[0] for action in params["TransactItems"]]
+    [table] = {put.resource for put in puts}
+    return [Asked("dynamodb:PutItem", table, tuple(key for put in puts for key in put.keys))]
+
+
+def _query(_: Run, params: Params) -> list[Asked]:
+    values, condition = params["ExpressionAttributeValues"], params["KeyConditionExpression"]
+    name = condition.split("=", 1)[1].split()[0]
+    return [Asked("dynamodb:Query", _table(params["TableName"], params.get("IndexName")), (values[name]["S"],))]
+
+
+def _scan(_: Run, params: Params) -> list[Asked]:
+    return [Asked("dynamodb:Scan", _table(params["TableName"], params.get("IndexName")))]
+
+
+def _of_queue(action: str) -> Callable[[Run, Params], list[Asked]]:
+    return lambda _, params: [Asked(action, f"arn:aws:sqs:{REGION}:{ACCOUNT}:{params['QueueUrl'].rpartition('/')[2]}")]
+
+
+_NEEDS: Final[Mapping[str, Callable[[Run, Params], list[Asked]]]] = {
+    "dynamodb:BatchGetItem": _batch_get,
+    "dynamodb:PutItem": _put,
+    "dynamodb:TransactWriteItems": _transact,
+    "dynamodb:Query": _query,
+    "dynamodb:Scan": _scan,
+    "sqs:SendMessage": _of_queue("sqs:SendMessage"),
+    "sqs:GetQueueAttributes": _of_queue("sqs:GetQueueAttributes"),
+    "sns:Publish": lambda run, params: [Asked("sns:Publish", run.ideal(params["TopicArn"]))],
+    "secretsmanager:GetSecretValue": lambda run, params: [
+        Asked("secretsmanager:GetSecretValue", run.ideal(params["SecretId"]))
+    ],
+    "organizations:DescribeAccount": lambda _, params: [
+        Asked("organizations:DescribeAccount", f"arn:aws:organizations::{ACCOUNT}:account/o-x/{params['AccountId']}")
+    ],
+}
+"""What each operation needs. A new one that is not here is a KeyError: nobody may call AWS unseen."""
+
+
+# --- the run -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    """Everything that the functions do, also when something is wrong, on the template's own names."""
+    pytest_socket.socket_allow_hosts(["127.0.0.1"], allow_unix_socket=True)
+    stack = Stack(LookUpAccountNames="true")
+    with pytest.MonkeyPatch.context() as patch, mock_aws(), SlackReceiver() as receiver:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": REGION,
+            "AWS_LAMBDA_FUNCTION_NAME": "rootwatch-test", "POWERTOOLS_TRACE_DISABLED": "true",
+        }.items():  # fmt: skip
+            patch.setenv(name, value)
+        for name in ("TABLE_NAME", "DEAD_LETTER_QUEUE_URL"):
+            assert name not in os.environ
+        patch.setattr(slack, "TIMEOUT_SECONDS", (1.0, 0.5))
+        patch.setattr(wiring, "_SECONDS_PER_MESSAGE", 0.0)
+        patch.setattr(wiring, "_SECONDS_PER_PUBLISH", 0.0)
+        wiring._session.cache_clear()
+        session = wiring._session()
+        played = Run(stack, session, receiver, _deployed(stack, session))
+        session._session.register("provide-client-params.*.*", played.note)
+        patch.setattr(wiring, "_now", lambda: played.now)
+        _play(played)
+        yield played
+        for made_once in (wiring.intake, wiring.sns_notifier, wiring.slack_notifier, wiring.watchdog, wiring._session):
+            made_once.cache_clear()
+
+
+def _deployed(stack: Stack, session: Any) -> str:
+    """Make the template's table, queues, topics and secret; return the secret's ARN."""
+    table = stack.resources["AuditTable"]["Properties"]
+    session.client("dynamodb").create_table(
+        **{key: table[key] for key in ("TableName", "BillingMode", "KeySchema", "AttributeDefinitions")},
+        GlobalSecondaryIndexes=table["GlobalSecondaryIndexes"],
+    )
+    for queue in stack.of_type("AWS::SQS::Queue").values():
+        session.client("sqs").create_queue(QueueName=queue["QueueName"])
+    for topic in stack.of_type("AWS::SNS::Topic").values():
+        session.client("sns").create_topic(Name=topic["TopicName"])
+    secret = session.client("secretsmanager").create_secret(Name="rootwatch-slack", SecretString="{}")
+    return str(secret["ARN"])
+
+
+def _play(run: Run) -> None:
+    bot, webhook = run.receiver.bot_secret, {"webhook_url": run.receiver.webhook_url}
+    run.store_secret(bot)
+    # Ordinary days: a sign-in, an AssumeRoot session with the call that issued its key, and what is no record.
+    run.record("console_login")
+    run.record("assumed")
+    run.record("assumed_session_activity")
+    run.call("DetectFunction", as_sqs_event(["no JSON"]))
+    run.notify("sns")
+    run.notify("slack")
+    # An hour later the incidents end; Slack is away, and then refuses for good.
+    run.now += timedelta(hours=3)
+    run.receiver.answer_with(Behaviour.SERVER_ERROR)
+    run.call("WatchdogFunction", {})
+    run.now += timedelta(minutes=20)
+    run.store_secret(webhook)
+    run.receiver.answer_with(Behaviour.NO_SERVICE)
+    run.call("WatchdogFunction", {})
+    run.receiver.answer_with(Behaviour.ACCEPT)
+    # Somebody changed the table: a ledger of each channel, and the head of an account with an open incident.
+    run.record("access_key_created", recipientAccountId="444455556666")
+    for channel in ("sns", "slack"):
+        ledger = next(item for item in run.items(f"DELIVERY#{channel}#") if item["account_id"]["S"] == "444455556666")
+        run.spoil(ledger, state={"S": "broken"})
+        run.notify(channel)
+    head = next(item for item in run.items("HEAD") if item["pk"]["S"] == "ACCOUNT#444455556666")
+    run.spoil(head, sequence={"S": "broken"})
+    run.now += timedelta(hours=5)
+    run.call("WatchdogFunction", {})
+    head = next(item for item in run.items("HEAD") if item["pk"]["S"] == "ACCOUNT#444455556666")
+    run.spoil(head, sequence={"S": "broken"})
+    run.record("read", recipientAccountId="444455556666")
+
+
+# --- the comparison ------------------------------------------------------------------------------------------------
+
+
+def admits(statement: Mapping[str, Any], asked: Asked) -> bool:
+    """Return whether a statement of a role allows what a call needs, as IAM evaluates it."""
+    if asked.action not in statement["Action"]:
+        return False
+    if not any(fnmatchcase(asked.resource, pattern) for pattern in statement["Resource"]):
+        return False
+    for operator, conditions in statement.get("Condition", {}).items():
+        for key, wanted in conditions.items():
+            if (operator, key) == ("ForAllValues:StringLike", "dynamodb:LeadingKeys"):
+                if not all(any(fnmatchcase(each, pattern) for pattern in wanted) for each in asked.keys):
+                    return False
+            elif (operator, key, wanted) == ("Null", "dynamodb:LeadingKeys", "false"):
+                if not asked.keys:
+                    return False
+            elif (operator, key) == ("StringEquals", "kms:ViaService"):
+                return False  # no call of our own is one of SNS on our behalf
+            else:
+                raise KeyError(operator, key)
+    return True
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_nothing_is_asked_for_that_is_not_allowed(run: Run, function: str) -> None:
+    """Every call that a function makes is allowed to its role, resource and keys included."""
+    role = allowed(run.stack, function)
+    refused = {asked for asked in run.calls[function] if not any(admits(each, asked) for each in role)}
+
+    assert run.calls[function]
+    assert refused == set()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_nothing_is_allowed_that_is_not_asked_for(run: Run, function: str) -> None:
+    """Every action of every statement is used, unless it is listed with the behaviour of AWS that needs it."""
+    unused = {
+        (str(statement["Sid"]), action)
+        for statement in allowed(run.stack, function)
+        for action in _list(statement["Action"])
+        if not any(asked.action == action and admits(statement, asked) for asked in run.calls[function])
+    }
+
+    assert unused - LACKING.keys() == set()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_key_is_allowed_that_is_not_touched(run: Run, function: str) -> None:
+    """Every pattern of keys that a statement names is that of some item which the function reads or writes."""
+    for statement in allowed(run.stack, function):
+        condition: Any = statement.get("Condition", {})
+        for pattern in condition.get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", []):
+            keys = {key for asked in run.calls[function] if admits(statement, asked) for key in asked.keys}
+            assert any(fnmatchcase(key, pattern) for key in keys), (statement["Sid"], pattern)
+
+
+def test_what_is_listed_is_there_and_not_asked_for(run: Run) -> None:
+    """The list of what moto lacks names nothing that no role has, or that the run does ask for."""
+    there, asked_for = set(), set()
+    for function in FUNCTIONS:
+        for statement in allowed(run.stack, function):
+            for action in _list(statement["Action"]):
+                there.add((str(statement["Sid"]), action))
+                if any(asked.action == action and admits(statement, asked) for asked in run.calls[function]):
+                    asked_for.add((str(statement["Sid"]), action))
+
+    assert LACKING.keys() <= there
+    assert LACKING.keys() & asked_for == set()
+
+
+def _list(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+# --- the comparison can fail ---------------------------------------------------------------------------------------
+
+STATEMENT = {
+    "Sid": "X",
+    "Action": ["dynamodb:PutItem"],
+    "Resource": [_table("rootwatch-audit")],
+    "Condition": {
+        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["INCIDENT#*", "WATCHDOG"]},
+        "Null": {"dynamodb:LeadingKeys": "false"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (Asked("dynamodb:PutItem", _table("rootwatch-audit"), ("INCIDENT#1", "WATCHDOG")), True),
+        (Asked("dynamodb:PutItem", _table("rootwatch-audit"), ("INCIDENT#1", "EVENTS#1")), False),
+        (Asked("dynamodb:PutItem", _table("rootwatch-audit"), ("WATCHDOG#1",)), False),
+        (Asked("dynamodb:PutItem", _table("rootwatch-audit")), False),
+        (Asked("dynamodb:PutItem", _table("orders"), ("WATCHDOG",)), False),
+        (Asked("dynamodb:DeleteItem", _table("rootwatch-audit"), ("WATCHDOG",)), False),
+    ],
+)
+def test_how_a_statement_is_evaluated(asked: Asked, expected: bool) -> None:  # noqa: FBT001 - a column
+    """Action, resource and each key have to fit, and a call without keys is not one that fits by having none."""
+    assert admits(STATEMENT, asked) is expected
+
+
+def test_every_statement_of_a_role_is_compared(stack: Stack) -> None:
+    """The roles have no other policies than those that are compared, and these only allow."""
+    for role in stack.of_type("AWS::IAM::Role").values():
+        assert set(role) <= {"RoleName", "AssumeRolePolicyDocument", "Policies", "Tags"}
+        for policy in role["Policies"]:
+            assert all(statement["Effect"] == "Allow" for statement in statements(policy["PolicyDocument"]))
+
+
+@pytest.fixture(scope="module")
+def stack() -> Stack:
+    """The stack with every parameter left alone."""
+    return Stack()
