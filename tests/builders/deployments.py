@@ -14,6 +14,7 @@ from tests.template.stack import ACCOUNT, REGION, Stack, transformed
 NOW: Final = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
 TRAIL: Final = f"arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/management-events"
 WATCHED: Final = "444455556666"
+LONG_AGO: Final = (NOW - timedelta(days=30)).isoformat()
 
 
 def sound_deployment(**parameters: str) -> Deployment:
@@ -114,13 +115,23 @@ def _answers(deployment: Deployment) -> Iterator[tuple[tuple[str, str], Mapping[
         },
     )
     hour = (NOW - timedelta(hours=1)).isoformat()
-    yield ("dynamodb:Query", "CANARY"), {"Items": [{"pk": "CANARY", "sk": "nonce", "arrived_at": hour}]}
+    canary = {"nonce": "20261103T110000Z-0", "sent_at": hour, "since": LONG_AGO, "proven_at": hour}
+    yield (
+        ("dynamodb:Query", "WATCHDOG"),
+        {
+            "Items": [
+                {"pk": "WATCHDOG", "sk": "PROOF", "sendings": {"canary": canary}},
+                {"pk": "WATCHDOG", "sk": "STATE"},
+            ]
+        },
+    )
+    places = [(ACCOUNT, REGION), *((WATCHED, region) for region in ("us-east-1", "us-east-2", "us-west-2"))]
     yield (
         ("dynamodb:Query", "COVERAGE"),
         {
             "Items": [
-                {"pk": "COVERAGE", "sk": f"{WATCHED}#{region}", "heartbeat_at": hour}
-                for region in ("us-east-1", "us-east-2", "us-west-2")
+                {"pk": "COVERAGE", "sk": f"{account}#{region}", "first_at": LONG_AGO, "heartbeat_at": hour}
+                for account, region in places
             ]
         },
     )

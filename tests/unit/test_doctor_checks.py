@@ -81,6 +81,7 @@ MAPPING, FUNCTION = "lambda:GetEventSourceMapping", "lambda:GetFunctionConfigura
 TABLE, TOPIC, SUBSCRIPTIONS = "dynamodb:DescribeTable", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic"
 SECRET, KEY_POLICY = "secretsmanager:GetSecretValue", "kms:GetKeyPolicy"
 INTAKE = "DetectFunctionIntake"
+PROOF, PLACES = ("dynamodb:Query", "WATCHDOG"), ("dynamodb:Query", "COVERAGE")
 DENY = {"Sid": "X", "Effect": "Deny", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}
 
 SPOILT = {
@@ -339,21 +340,23 @@ SPOILT = {
     "alarm that tells nobody": Spoilt("alarm", FAULT, "tells nobody", alarm("AlarmActions", [])),
     "alarm with another threshold": Spoilt("alarm", FAULT, "Threshold", alarm("Threshold", 1000000.0)),
     "alarm raised": Spoilt("alarm-state", WARNING, "in alarm", alarm("StateValue", "ALARM")),
-    "canary late": Spoilt(
-        "canary", FAULT, "3.0 hours", to("dynamodb:Query", "CANARY", "Items.0.arrived_at", OLD)
+    "canary late": Spoilt("canary", FAULT, "3.0 hours", to(*PROOF, "Items.0.sendings.canary.proven_at", OLD)),
+    "canary never": Spoilt("canary", FAULT, "ever", to(*PROOF, "Items.0.sendings.canary.proven_at", None)),
+    "canary waited for": Spoilt(
+        "canary", NOT_CHECKED, "waited for",
+        answered(*PROOF, {"Items": [{"sk": "PROOF", "sendings": {"canary": {"since": NOW.isoformat()}}}]}),
     ),
-    "canary not built": Spoilt(
-        "canary", NOT_CHECKED, "not built", answered("dynamodb:Query", "CANARY", {"Items": []})
+    "canary not built": Spoilt("canary", NOT_CHECKED, "not built", answered(*PROOF, {"Items": [{"sk": "STATE"}]})),
+    "heartbeat late": Spoilt("heartbeat", FAULT, "us-west-2", to(*PLACES, "Items.3.heartbeat_at", OLD)),
+    "heartbeat never": Spoilt("heartbeat", FAULT, "ever", to(*PLACES, "Items.3.heartbeat_at", None)),
+    "heartbeat waited for": Spoilt(
+        "heartbeat", NOT_CHECKED, "waited for",
+        answered(*PLACES, {"Items": [{"sk": "111122223333#us-east-1", "first_at": NOW.isoformat()}]}),
     ),
-    "heartbeat late": Spoilt(
-        "heartbeat", FAULT, "us-west-2", to("dynamodb:Query", "COVERAGE", "Items.2.heartbeat_at", OLD)
+    "no heartbeat of the stack itself": Spoilt(
+        "heartbeat", FAULT, "111122223333", to(*PLACES, "Items.0", None)
     ),
-    "heartbeat never": Spoilt(
-        "heartbeat", FAULT, "ever", to("dynamodb:Query", "COVERAGE", "Items.2.heartbeat_at", None)
-    ),
-    "heartbeat not built": Spoilt(
-        "heartbeat", NOT_CHECKED, "not built", answered("dynamodb:Query", "COVERAGE", {"Items": []})
-    ),
+    "heartbeat not built": Spoilt("heartbeat", NOT_CHECKED, "not built", answered(*PLACES, {"Items": []})),
 }  # fmt: skip
 
 
@@ -415,6 +418,15 @@ def test_an_answer_of_another_form_stops_nothing(sound: Deployment, form: dict[s
     for question in sound.answers:
         findings = examine(with_answer(sound, question.action, question.subject, form))
         assert {finding.check for finding in findings} == {check.id for check in CHECKS}
+
+
+def test_a_place_that_nobody_waits_for(sound: Deployment) -> None:
+    """A place that was retired is no heartbeat that is missing, and no region or account that is covered."""
+    late = changed(sound, *PLACES, "Items.3.heartbeat_at", OLD)
+    retired = changed(late, *PLACES, "Items.3.retired_at", OLD)
+
+    assert of(examine(retired), "heartbeat") == []
+    assert "us-west-2" in of(examine(retired), "region")[0].what
 
 
 def test_a_fault_decides_the_exit_status(sound: Deployment) -> None:

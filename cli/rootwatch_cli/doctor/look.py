@@ -23,7 +23,7 @@ from rootwatch_cli.specimen import load_specimen
 MOST_AT_ONCE: Final = 8
 """Questions at the same time."""
 MOST_ITEMS: Final = 2000
-"""Items of the coverage and of the canaries that are read: accounts times regions."""
+"""Items of the coverage that are read: accounts times regions."""
 
 Client = Any  # boto3 makes its clients at run time, one type per service
 Asked = Answer | NotThere | NotAnswered
@@ -184,7 +184,7 @@ def _first_questions(deployment: Deployment, client: Mapping[str, Client], _: ob
         yield Question("secretsmanager:GetSecretValue", secret.logical_id), partial(_form, read, origin)
         yield Question("slack:Accepts", secret.logical_id), partial(_accepted, read, origin)
     for table in deployment.resources("AWS::DynamoDB::Table"):
-        for partition in ("CANARY", "COVERAGE"):
+        for partition in ("WATCHDOG", "COVERAGE"):
             items = partial(_items, client["dynamodb"], table, partition)
             yield Question("dynamodb:Query", partition), items
 

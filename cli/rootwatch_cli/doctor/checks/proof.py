@@ -1,69 +1,72 @@
 """Canary and heartbeat: what proves that silence means that nothing happened."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from rootwatch.alert import visible
 from rootwatch_cli.doctor.checks.verdict import Verdict, fault, not_checked
 from rootwatch_cli.doctor.deployment import Answer, Deployment
 
-
-def covered(deployment: Deployment) -> Iterator[tuple[str, str, Answer]]:
-    """Return account, region and item of each source that the table knows."""
-    for item in deployment.answer("dynamodb:Query", "COVERAGE")["Items"]:
-        account, _, region = str(item.get("sk", "")).partition("#")
-        yield account, region, item
-
-
 PROVEN_EVERY: Final = timedelta(hours=2)
 """Heartbeat and canary come every hour; one that is missed may still be late, two are not."""
+_MEND: Final = "look at the log of the function watchdog, and at what the other checks name"
 
 
-def _moments(item: Answer, *names: str) -> Iterator[datetime]:
-    for name, value in item.items():
-        if not isinstance(value, str) or (names and not any(each in name for each in names)):
-            continue
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            continue
-        yield moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def covered(deployment: Deployment) -> Iterator[tuple[str, str, Answer]]:
+    """Yield account, region and item of each source that the table knows and somebody waits for."""
+    for item in deployment.answer("dynamodb:Query", "COVERAGE")["Items"]:
+        account, _, region = str(item["sk"]).partition("#")
+        if not item.get("retired_at"):
+            yield account, region, item
+
+
+def canary(deployment: Deployment, _: None) -> Iterator[Verdict]:
+    """Look when the canary last came through, from the rule to every channel."""
+    states = [each for each in deployment.answer("dynamodb:Query", "WATCHDOG")["Items"] if each["sk"] == "PROOF"]
+    sending = states[0].get("sendings", {}).get("canary", {}) if states else {}
+    if not sending and not _is_built(deployment, "Canary"):
+        yield not_checked("the canary is not built into this deployment: nothing proves the way to the channels")
+        return
+    proves = "the way from the rule to the channels"
+    yield from _age(deployment, "canary", _moment(sending, "proven_at"), _moment(sending, "since"), proves)
+
+
+def heartbeat(deployment: Deployment, _: None) -> Iterator[Verdict]:
+    """Look when each source's heartbeat came last: of this stack by CloudTrail, of others by what they forward."""
+    places = {(account, region): item for account, region, item in covered(deployment)}
+    if not places and not _is_built(deployment, "Heartbeat"):
+        yield not_checked("the heartbeat is not built into this deployment: nothing proves that records still arrive")
+        return
+    places.setdefault((deployment.account_id, deployment.region), {})
+    for (account, region), item in sorted(places.items(), key=lambda place: place[0]):
+        what = f"heartbeat of account {visible(account, 40)} in {visible(region, 40)}"
+        last, first = _moment(item, "heartbeat_at"), _moment(item, "first_at")
+        yield from _age(deployment, what, last, first, "that its records arrive")
 
 
 def _is_built(deployment: Deployment, word: str) -> bool:
     return any(word in logical_id for logical_id in deployment.template.get("Resources", {}))
 
 
-_NOT_BUILT: Final = "not built into this deployment"
-
-
-def _age(deployment: Deployment, what: str, found: Sequence[datetime], proves: str) -> Iterator[Verdict]:
-    mend = "look at the log of the function watchdog, and at what the other checks name"
-    if not found:
-        yield fault(f"no {what} ever came back: nothing proves {proves}", mend)
-    elif deployment.now - max(found) > PROVEN_EVERY:
-        hours = (deployment.now - max(found)) / timedelta(hours=1)
-        yield fault(f"the last {what} came back {hours:.1f} hours ago: since then nothing proves {proves}", mend)
-
-
-def canary(deployment: Deployment, _: None) -> Iterator[Verdict]:
-    """Look when the canary came back last."""
-    items = deployment.answer("dynamodb:Query", "CANARY")["Items"]
-    if not items and not _is_built(deployment, "Canary"):
-        yield not_checked(f"the canary is {_NOT_BUILT}: nothing proves the way from the rule to the channels")
+def _age(
+    deployment: Deployment, what: str, last: datetime | None, first: datetime | None, proves: str
+) -> Iterator[Verdict]:
+    """Judge the age of what came last; until something has come, it is waited for from `first` on."""
+    if last is not None and deployment.now - last <= PROVEN_EVERY:
         return
-    found = [moment for item in items for moment in _moments(item)]
-    yield from _age(deployment, "canary", found, "the way from the rule to the channels")
+    if last is not None:
+        hours = (deployment.now - last) / timedelta(hours=1)
+        yield fault(f"the last {what} came back {hours:.1f} hours ago: since then nothing proves {proves}", _MEND)
+    elif first is not None and deployment.now - first <= PROVEN_EVERY:
+        yield not_checked(f"the first {what} is still waited for; run doctor again in an hour")
+    else:
+        yield fault(f"no {what} ever came back: nothing proves {proves}", _MEND)
 
 
-def heartbeat(deployment: Deployment, _: None) -> Iterator[Verdict]:
-    """Look when each source's heartbeat came last."""
-    sources = list(covered(deployment))
-    if not sources and not _is_built(deployment, "Heartbeat"):
-        yield not_checked(f"the heartbeat is {_NOT_BUILT}: nothing proves that CloudTrail's records still arrive")
-        return
-    for account, region, item in sources or [(deployment.account_id, deployment.region, {})]:
-        found = list(_moments(item, "heartbeat"))
-        place = f"heartbeat of account {visible(account, 40)} in {visible(region, 40)}"
-        yield from _age(deployment, place, found, "that its records arrive")
+def _moment(item: Mapping[str, Any], name: str) -> datetime | None:
+    value = item.get(name)
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(value)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
