@@ -39,9 +39,6 @@ HIDDEN_SECONDS: Final = 300
 """How long others cannot see what this run looks at; what is left is shown again at its end."""
 MOST_LEDGERS: Final = 1000
 """Deliveries of a channel that one place in the stream makes due again, at the most."""
-_EMPTY_RECEIVES: Final = 2
-"""Answers without a message, each after a second's wait, until a queue counts as empty."""
-
 _QUEUES: Final[Mapping[Queue, str]] = {
     Queue.INTAKE: "IntakeDeadLetterQueue",
     Queue.RULE: "RuleDeadLetterQueue",
@@ -166,7 +163,7 @@ class SqsLetters:
     client: Any  # boto3 makes its clients at run time
     urls: Mapping[Queue, str]
     intake_url: str
-    wait_seconds: int = 1  # SQS then asks all its servers, and does not take a queue for empty that is not
+    wait_seconds: int = 1  # then SQS asks all its servers, and takes no queue for empty that is not
     clock: Callable[[], float] = time.monotonic
 
     def receive(self, queue: Queue, most: int) -> Iterator[Letter]:
@@ -176,8 +173,8 @@ class SqsLetters:
             ClientError, BotoCoreError: AWS refuses, or is out of reach.
 
         """
-        ends, seen, empty = self.clock() + MOST_SECONDS, set[str](), 0
-        while len(seen) < most and empty < _EMPTY_RECEIVES and self.clock() < ends:
+        ends, seen, empty = self.clock() + MOST_SECONDS, set[str](), False
+        while len(seen) < most and not empty and self.clock() < ends:
             found = self.client.receive_message(
                 QueueUrl=self.urls[queue],
                 MaxNumberOfMessages=min(10, most - len(seen)),
@@ -186,7 +183,7 @@ class SqsLetters:
                 MessageAttributeNames=["All"],
                 AttributeNames=["SentTimestamp"],
             ).get("Messages", [])
-            empty = 0 if found else empty + 1
+            empty = not found
             for message in found:
                 if message["MessageId"] not in seen:
                     seen.add(message["MessageId"])

@@ -1,6 +1,7 @@
 """Slack's API: token and channel out of the secret, every answer classified in words, and a token that nobody sees."""
 
 import json
+import re
 import traceback
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import requests
 
 from rootwatch.channels import slack, slack_bot
-from rootwatch.channels.slack_bot import POST, UPDATE, BotSecret, Posted, api_origin, bot_secret, call
+from rootwatch.channels.slack_bot import POST, UPDATE, BotSecret, Posted, api_origin, bot_secret, call, probe
 from rootwatch.errors import (
     DeliveryError,
     DeliveryFailedError,
@@ -188,3 +189,33 @@ def test_the_wait_that_slack_asks_for_is_passed_on(response: requests.Response) 
     with pytest.raises(DeliveryFailedError) as caught:
         call(FakeSession(response), ORIGIN, SECRET, POST, {})
     assert caught.value.retry_after == 7
+
+
+# --- asking without posting -------------------------------------------------------------------------------------------
+
+
+def test_a_token_is_asked_about_without_a_message() -> None:
+    """auth.test says whether Slack accepts the token, and names its scopes; nothing is posted, no channel named."""
+    session = FakeSession(says({"ok": True}, **{"x-oauth-scopes": "chat:write,users:read"}))
+    probe(session, ORIGIN, SECRET)
+    [(address, asked)] = session.asked
+
+    assert address == f"{ORIGIN}/api/auth.test"
+    assert asked["json"] == {}
+    probe(FakeSession(says({"ok": True})), ORIGIN, SECRET)  # an answer without scopes proves the token alone
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "words"),
+    [
+        (says({"ok": True}, **{"x-oauth-scopes": "users:read"}), DeliveryRefusedError, "lacks the scope chat:write"),
+        (says({"ok": False, "error": "invalid_auth"}), DeliveryRefusedError, "the bot token is wrong"),
+        (says({"ok": False, "error": "ratelimited"}), DeliveryFailedError, "asks to wait"),
+        (answer(500), DeliveryFailedError, "(500)"),
+    ],
+)
+def test_a_token_that_is_not_accepted(reply: requests.Response, kind: type[DeliveryError], words: str) -> None:
+    """A wrong token or a missing scope is told in words, a Slack that is down proves nothing; nobody sees the token."""
+    with pytest.raises(kind, match=re.escape(words)) as caught:
+        probe(FakeSession(reply), ORIGIN, SECRET)
+    assert TOKEN not in "".join(traceback.format_exception(caught.value))

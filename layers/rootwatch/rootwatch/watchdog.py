@@ -431,15 +431,15 @@ LETTERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "intake": (
             "They are records that could not be read or stored, so nobody was told of them.",
-            "read each message and its attribute `reason`, mend the cause, then move them back to the intake queue.",
+            "`rootwatch redrive` says why each lies there; mend the cause, then `rootwatch redrive --move`.",
         ),
         "rule": (
             "They are records that EventBridge could not hand over, so nobody was told of them.",
-            "ERROR_CODE and TARGET_ARN of each say why and to whom; mend that, then send them to the intake queue.",
+            "`rootwatch redrive` says why, and to whom; mend that, then `rootwatch redrive --move`.",
         ),
         "notify": (
             "They name alerts that a channel refused for good, or that were not delivered within an hour.",
-            "look at the other channel, mend what `reason` names; delete a message when its ledger says sent.",
+            "look at the other channel; `rootwatch redrive` says why; mend that, then `rootwatch redrive --move`.",
         ),
     }
 )

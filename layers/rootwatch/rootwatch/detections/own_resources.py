@@ -78,7 +78,7 @@ ROOTWATCH_TAMPERED = Detection(
     controls=AUDIT_TRAIL_PROTECTED,
     next_steps=(
         "Ask the person behind userIdentity.arn whether this was a deployment; if so, set DeploymentRoleArn.",
-        "Compare the stack with its template (CloudFormation drift detection) and deploy it again.",
+        "Run rootwatch doctor: it names what is not as it was deployed, each with a command that mends it.",
         "Until it is repaired, read CloudTrail's event history for the root user by hand.",
     ),
     rule=_rootwatch_tampered,
