@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from rootwatch.alert import DO_NOT, Alert, compose
+from rootwatch.alert import DO_NOT, SEPARATOR, Alert, compose
 from rootwatch.channels.sns import alert_document, bare_arguments, email_text, publish, publish_arguments, subject
 from rootwatch.detections.catalogue import CATALOGUE
 from rootwatch.errors import DeliveryFailedError, MessageRefusedError
@@ -125,6 +125,24 @@ def test_the_subject_begins_with_severity_and_what_happened() -> None:
     assert subject(make_alert("console_login_without_mfa")).startswith(
         "[CRITICAL] Root signed in to the console WITHOUT"
     )
+
+
+def test_subject_and_short_message_hold_whole_parts_only() -> None:
+    """Half of an address or of an account's number would be taken for another one; the account is always there."""
+    for name in all_specimens():
+        observations = [make_observation(name, position=place) for place in range(len(load_specimen(name)))]
+        _, outcomes = fold_all([each for each in observations if each.relevant])
+        for due in [due for outcome in outcomes for due in outcome.alerts]:
+            for account_name in (None, "payments-production-and-its-very-long-name"):
+                alert = compose(dataclasses.replace(due, account_name=account_name))
+                begins, *parts = (part.replace("…", "...") for part in alert.headline.split(SEPARATOR))
+                for text in (subject(alert), message_of(alert)["sms"]):
+                    begun, _, rest = text.partition(begins if begins in text else "...")
+                    assert begins.startswith(begun.partition(" ")[2].removeprefix(f"{alert.severity.upper()}: "))
+                    for part in (f"account {alert.account_id}", *parts):
+                        rest = rest.replace(f", {part}", "", 1)
+                    assert rest == "", text
+                    assert alert.account_id in text
 
 
 @pytest.mark.parametrize("length", [1, 60, 85, 88, 89, 90, 91, 100, 10_000])

@@ -64,7 +64,7 @@ def publish_arguments(alert: Alert, topic_arn: str, runbook_url: str = "") -> "P
         "default": text,
         "email": text,
         "email-json": document,
-        "sms": _ascii(f"Rootwatch {alert.severity.upper()}: {alert.headline}")[:LONGEST_SMS],
+        "sms": _whole_parts(f"Rootwatch {alert.severity.upper()}: {alert.headline}", alert.account_id, LONGEST_SMS),
         "sqs": document,
         "lambda": document,
         "https": document,
@@ -148,8 +148,27 @@ def alert_document(alert: Alert) -> dict[str, object]:
 
 def subject(alert: Alert) -> str:
     """Return the mail's subject: plain ASCII of fewer than 100 characters on one line, as every SNS region takes it."""
-    text = _ascii(f"[{alert.severity.upper()}] {alert.headline}")
-    return text if len(text) <= LONGEST_SUBJECT else f"{text[: LONGEST_SUBJECT - 3]}..."
+    return _whole_parts(f"[{alert.severity.upper()}] {alert.headline}", alert.account_id, LONGEST_SUBJECT)
+
+
+def _whole_parts(headline: str, account_id: str, longest: int) -> str:
+    """Return of a headline the parts that fit: half an address or half a number would be taken for a whole one.
+
+    Its first part is a sentence, and is cut where that makes room for the account, without its name if need be.
+    """
+    first, *others = headline.split(SEPARATOR)
+    text, number = _ascii(first), _ascii(f"account {account_id}")
+    names_account = any(part.startswith("account ") for part in others) and len(number) < longest // 2
+    room = longest - len(f", {number}") if names_account else longest
+    if len(text) > room:
+        text = f"{text[: room - 3]}..."
+    for part in others:
+        for words in (part, number) if part.startswith("account ") else (part,):
+            longer = f"{text}, {_ascii(words)}"
+            if len(longer) <= longest:
+                text = longer
+                break
+    return text
 
 
 def email_text(alert: Alert, runbook_url: str = "") -> str:
