@@ -31,6 +31,8 @@ from tests.conftest import PRINTED
 from tests.unit.simulation import START, ListeningStore, in_account
 from tests.unit.workbench import IDLE, OWN, make_message
 
+pytestmark = pytest.mark.timeout(600)  # 500 examples take their time where the machine has other work
+
 EXAMPLES: Final = 500
 ADDRESSES: Final = ("198.51.100.24", "203.0.113.66", "2001:db8::66")
 ACCOUNTS: Final = ("111122223333", "300000000001")
