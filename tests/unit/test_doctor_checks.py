@@ -308,7 +308,7 @@ SPOILT = {
         "topic-policy", FAULT, "events.amazonaws.com",
         to(TOPIC, "OperationsTopic", "Attributes.Policy.Statement.0", None),
     ),
-    "topic gone": Spoilt("topic-policy", FAULT, "does not exist", answered(TOPIC, "AlertTopic", NotThere())),
+    "topic gone": Spoilt("topic-key", FAULT, "does not exist", answered(TOPIC, "AlertTopic", NotThere())),
     "nobody subscribed": Spoilt(
         "topic-subscription", FAULT, "nobody", answered(SUBSCRIPTIONS, "AlertTopic", {"Subscriptions": []})
     ),
@@ -445,6 +445,16 @@ def test_the_command_that_mends_a_rule_is_whole(sound: Deployment) -> None:
 
     assert "put-rule --name rootwatch-root --state ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS" in finding.mend
     assert json.dumps(pattern, separators=(",", ":"), sort_keys=True) in finding.mend
+
+
+def test_what_is_gone_is_told_once(sound: Deployment) -> None:
+    """A queue that was deleted is one fault: its other checks say where it is told, and are not made."""
+    findings = [each for each in examine(SPOILT["queue deleted"].spoil(sound)) if each.subject == "IntakeQueue"]
+
+    assert [each.check for each in findings if each.state is FAULT] == ["queue-policy"]
+    others = [each for each in findings if each.state is NOT_CHECKED]
+    assert {each.check for each in others} == {"queue-encryption", "queue-redrive", "dead-letters"}
+    assert {each.what for each in others} == {"IntakeQueue does not exist; see the check queue-policy"}
 
 
 def test_hostile_text_is_shown_as_text(sound: Deployment) -> None:

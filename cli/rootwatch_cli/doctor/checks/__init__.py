@@ -29,7 +29,8 @@ from rootwatch_cli.doctor.deployment import Deployment, MissingError, NotReadErr
 
 def examine(deployment: Deployment) -> list[Finding]:
     """Make every check; return the findings, the worst first and otherwise in the order of the data's way."""
-    found = [finding for check in CHECKS for finding in _made(check, deployment)]
+    missing: dict[str, str] = {}
+    found = [_once(finding, missing) for check in CHECKS for finding in _made(check, deployment)]
     return sorted(found, key=lambda finding: list(State).index(finding.state))
 
 
@@ -45,6 +46,20 @@ def _made(check: Check, deployment: Deployment) -> Iterator[Finding]:
         yield Finding(check.id, deployment.name, State.NOT_CHECKED, what)
 
 
+def _once(finding: Finding, missing: dict[str, str]) -> Finding:
+    """Return the finding; of what does not exist only the first is a fault, and the others say where to look."""
+    if finding.what != _MISSING.format(finding.subject):
+        return finding
+    first = missing.setdefault(finding.subject, finding.check)
+    if first == finding.check:
+        return finding
+    what = f"{finding.subject} does not exist; see the check {first}"
+    return Finding(finding.check, finding.subject, State.NOT_CHECKED, what)
+
+
+_MISSING: Final = "{} does not exist in AWS: it was deleted, or never made"
+
+
 def _judged(check: Check, deployment: Deployment, subject: str, resource: Resource | None) -> Iterator[Finding]:
     try:
         verdicts = list(check.judge(deployment, resource))
@@ -52,8 +67,7 @@ def _judged(check: Check, deployment: Deployment, subject: str, resource: Resour
         yield Finding(check.id, subject, State.NOT_CHECKED, str(error))
         return
     except MissingError:
-        what = f"{subject} does not exist in AWS: it was deleted, or never made"
-        yield Finding(check.id, subject, State.FAULT, what, made_again(deployment, subject))
+        yield Finding(check.id, subject, State.FAULT, _MISSING.format(subject), made_again(deployment, subject))
         return
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"AWS's answer has another form than expected ({type(error).__name__}: {visible(error, 100)})"
