@@ -32,6 +32,9 @@ def act(request: Any, /, **changes: Any) -> Record:
         ({"alternateContactType": "BILLING"}, {"alternateContactType": "SECURITY"}),
         ({"names": ["a"]}, {"names": ["b"]}),
         ({"volumeId": "a"}, {"volumeId": "b"}),
+        ({"subscriptionArn": "topic-a:1"}, {"subscriptionArn": "topic-b:1"}),
+        ({"uUID": "a", "enabled": False}, {"uUID": "b", "enabled": False}),
+        ({"alarmNames": ["a"]}, {"alarmNames": ["b"]}),
         ({"functionName": "a", "principal": "x"}, {"functionName": "a", "principal": "y"}),
     ],
 )

@@ -191,7 +191,7 @@ _TARGET_FIELDS: Final = (
     "instanceId", "dBInstanceIdentifier", "imageId", "snapshotId", "targetPrincipal", "alternateContactType",
     "accountId", "resourceArn", "instancesSet", "volumeId", "dBClusterIdentifier", "dBSnapshotIdentifier",
     "dBClusterSnapshotIdentifier", "fileSystemId", "recoveryPointArn", "backupVaultName", "stackName", "repositoryName",
-    "vaultName", "logGroupName", "names", "secretIdList",
+    "vaultName", "logGroupName", "names", "secretIdList", "subscriptionArn", "uUID", "alarmName", "alarmNames",
 )  # fmt: skip
 """requestParameters that name what is acted on, the more particular first."""
 
