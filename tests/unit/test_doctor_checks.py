@@ -339,6 +339,7 @@ SPOILT = {
     "alarm without actions": Spoilt("alarm", FAULT, "switched off", alarm("ActionsEnabled", OFF)),
     "alarm that tells nobody": Spoilt("alarm", FAULT, "tells nobody", alarm("AlarmActions", [])),
     "alarm with another threshold": Spoilt("alarm", FAULT, "Threshold", alarm("Threshold", 1000000.0)),
+    "alarm on another thing": Spoilt("alarm", FAULT, "Dimensions", alarm("Dimensions", [{"Name": "x", "Value": "y"}])),
     "alarm raised": Spoilt("alarm-state", WARNING, "in alarm", alarm("StateValue", "ALARM")),
     "canary late": Spoilt("canary", FAULT, "3.0 hours", to(*PROOF, "Items.0.sendings.canary.proven_at", OLD)),
     "canary never": Spoilt("canary", FAULT, "ever", to(*PROOF, "Items.0.sendings.canary.proven_at", None)),

@@ -9,7 +9,7 @@ from rootwatch_cli.doctor.deployment import Answer, Deployment, MissingError, Re
 
 _ALARM_FIELDS: Final = (
     "Namespace", "MetricName", "Statistic", "Threshold", "ComparisonOperator", "Period", "EvaluationPeriods",
-    "TreatMissingData",
+    "TreatMissingData", "Dimensions",
 )  # fmt: skip
 
 
@@ -43,6 +43,8 @@ def definition(deployment: Deployment, alarm: Resource) -> Iterator[Verdict]:
 
 
 def _same(found: object, wanted: object) -> bool:
+    if isinstance(found, list) and isinstance(wanted, list):  # dimensions, in any order
+        return sorted(map(as_json, found)) == sorted(map(as_json, wanted))
     try:
         return float(str(found)) == float(str(wanted))
     except ValueError:
