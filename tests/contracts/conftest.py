@@ -1,16 +1,18 @@
-"""The two tables that have one contract: in memory, and in DynamoDB on moto, which needs no network either."""
+"""The tables that have one contract: in memory, and in DynamoDB on moto or on the tests' own, without any network."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from hypothesis import settings
 from moto import mock_aws
+from moto.core.models import botocore_stubber
 
 from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.audit.memory import MemoryTable
 from rootwatch.audit.table import INDEXES, Table
+from tests.contracts.quick_dynamodb import QuickDynamoDb
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -62,9 +64,19 @@ def dynamodb(_client: "DynamoDBClient") -> Iterator["DynamoDBClient"]:
     client.delete_table(TableName=TABLE_NAME)
 
 
-@pytest.fixture(params=["memory", "dynamodb"])
+@pytest.fixture
+def quick_dynamodb(_client: "DynamoDBClient") -> "DynamoDBClient":
+    """A client that the tests' own DynamoDB answers."""
+    client = boto3.client("dynamodb")
+    events: Any = client.meta.events  # its stubs take handlers for functions without an answer
+    events.unregister("before-send", botocore_stubber)
+    events.register("before-send.dynamodb", QuickDynamoDb().before_send)
+    return client
+
+
+@pytest.fixture(params=["memory", "dynamodb", "quick_dynamodb"])
 def table(request: pytest.FixtureRequest) -> Table:
     """An empty table, once of each kind."""
     if request.param == "memory":
         return MemoryTable()
-    return DynamoTable(request.getfixturevalue("dynamodb"), TABLE_NAME, pause=lambda _seconds: None)
+    return DynamoTable(request.getfixturevalue(request.param), TABLE_NAME, pause=lambda _seconds: None)

@@ -713,9 +713,15 @@ class _Redaction:
             if cleaned != value:
                 self.took_out(path)
             value = cleaned
-        if value.lstrip()[:1] in ("{", "[") and any(word in value.casefold() for word in _SECRET_WORDS):
+        folded = value.casefold()
+        if not any(word in folded for word in _SECRET_WORDS):
+            return value
+        if value.lstrip()[:1] in ("{", "["):
             return self.document(value, path, level)
-        return value
+        cleaned = _SECRET_IN_TEXT.sub(rf"\g<name>{REDACTED}", value)
+        if cleaned != value:
+            self.took_out(path)
+        return cleaned
 
     def document(self, value: str, path: str, level: int) -> str:
         """Redact a JSON document inside a text, such as requestParameters delivered as text."""
@@ -740,6 +746,13 @@ def _step(name: object) -> str:
 
 _SECRET_WORDS: Final = ("password", "passwd", "secret", "token", "private", "signature", "keymaterial")
 
+
+_SECRET_IN_TEXT: Final = re.compile(
+    r"(?P<name>(?:password|passwd|secret_?access_?key|security[_-]token|session_?token|signin_?token|access_?token"
+    r"|refresh_?token|client_?secret|private_?key)[\\\"' ]{0,4}[=:][\\\"' ]{0,4})(?!\[redacted)[^\s\\\"'&,;<>]{1,8192}",
+    re.IGNORECASE,
+)
+"""A secret beside its name within any other text, such as a message of an error or what a client says it is."""
 
 _ADDRESS: Final = re.compile(r"https?://[^\s\"'<>\\]{1,8192}", re.IGNORECASE)
 """A web address, wherever it stands in a text."""

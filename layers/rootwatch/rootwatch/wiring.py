@@ -46,7 +46,7 @@ _Answer = TypeVar("_Answer")
 
 _LOGGER: Final = logging.getLogger(__name__)
 
-_CONFIG: Final = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "max_attempts": 2})
+_CONFIG: Final = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
 """Two tries of eight seconds at most fit the functions' time; what fails then, the queue or the stream tries again."""
 _LOOK_UP_CONFIG: Final = Config(
     connect_timeout=BATCH_SECONDS, read_timeout=BATCH_SECONDS, retries={"mode": "standard", "total_max_attempts": 1}

@@ -132,9 +132,11 @@ class DynamoTable:
         """Write all of the items or none; see `Table.write`."""
         check_size(puts)
         requests: list[Any] = [{"TableName": self._name, "Item": _encode(put.item)} | _condition(put) for put in puts]
-        if len(requests) == 1:
+        if len(requests) == 1 and "ConditionExpression" not in requests[0]:
             self._call(partial(self._client.put_item, **requests[0]))
         else:
+            # One put under a condition as well: where its answer is lost, the SDK sends it again. A transaction has a
+            # token, by which DynamoDB knows it again; a put by itself would fail on what it has just written.
             actions: list[Any] = [{"Put": each} for each in requests]
             self._call(partial(self._client.transact_write_items, TransactItems=actions))
 
