@@ -61,8 +61,9 @@ deploy: $(BUILD) ## to AWS: make deploy ALERT_EMAIL=you@example.com (STACK=rootw
 demo: $(PROJECT) $(MINISTACK) $(BUILD) ## the whole way of an alert on this machine, without AWS
 	$(VENV)/bin/rootwatch demo
 
-docs: $(PROJECT) ## docs/detections.md from the catalogue
+docs: $(PROJECT) ## docs/detections.md from the catalogue, the report's schema from its types
 	$(VENV)/bin/python make/detections_document.py --write
+	$(VENV)/bin/python make/report_schema.py --write
 
 pictures: $(PROJECT) ## docs/pictures, as the README shows them; needs Chromium
 	$(VENV)/bin/python make/pictures.py

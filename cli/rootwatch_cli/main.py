@@ -204,6 +204,72 @@ def demo(
     raise typer.Exit(run_demo(Console(), bot=slack is SlackSecret.BOT))
 
 
+@app.command()
+def report(  # noqa: PLR0913 - the command's options
+    more: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Further files for --from.")] = None,
+    *,
+    month: Annotated[str, typer.Option("--month", help="The month, such as 2026-11, from its first day on (UTC).")],
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="The folder to write into; made if it is missing.")],
+    files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from", metavar="FILE...", help="CloudTrail files (or folders, or -) instead of a deployed table."
+        ),
+    ] = None,
+    declared: Annotated[
+        str | None,
+        typer.Option(
+            "--declared", metavar="FILE", help="With --from: declarations, as declared list --json prints them."
+        ),
+    ] = None,
+    credential_report: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--credential-report", metavar="FILE", help="An account's credential report (CSV); again for more."
+        ),
+    ] = None,
+    acknowledge_minutes: Annotated[
+        int, typer.Option("--acknowledge-minutes", min=1, max=10080, help="Later acknowledgements are exceptions.")
+    ] = 15,
+    idle_minutes: Annotated[
+        int, typer.Option("--idle-minutes", min=5, max=1440, help="With --from: minutes after which an incident ends.")
+    ] = 60,
+    stack_name: StackName = "rootwatch",
+    trusted_network: TrustedNetworks = None,
+    account_name: AccountNames = None,
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    table: Table = None,
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Write the monthly report of root use: a page, the register as CSV, and JSON.
+
+    From a deployed table, or offline from record files with --from.
+    """
+    if more and not files:
+        message = "files come behind --from: rootwatch report --month 2026-11 --out DIR --from FILE..."
+        raise typer.BadParameter(message)
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.report import Wanted, run_report  # noqa: PLC0415
+
+    wanted = Wanted(
+        month=month,
+        out=out,
+        files=[*(files or ()), *(more or ())],
+        declared=declared,
+        credential_reports=credential_report or (),
+        stack_name=stack_name,
+        idle_minutes=idle_minutes,
+        acknowledge_minutes=acknowledge_minutes,
+        trusted_networks=_networks(trusted_network or ()),
+        account_names=_account_names(account_name or ()),
+        as_json=json,
+    )
+    raise typer.Exit(run_report(Where(stack, table, profile, region, endpoint_url), wanted))
+
+
 # --- on a deployed stack -------------------------------------------------------------------------------------------
 
 

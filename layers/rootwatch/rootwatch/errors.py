@@ -4,6 +4,7 @@ RootwatchError
 ├── UnreadableRecordError       no retry: the input is no CloudTrail record; the dead-letter queue has it, with a reason
 ├── SettingsError               no retry: the deployment is wrong; the message names the setting
 ├── DeclarationError            no retry as it is: a declared use that cannot be; the message says what is expected
+├── ReportError                 no retry as it is: there is no such report; the message says what is expected
 ├── StoreError
 │   ├── StoreConflictError      retry at once: somebody else wrote this account; read again, fold again
 │   ├── TransactionTooLargeError  no retry as it is: split the batch
@@ -32,6 +33,10 @@ class SettingsError(RootwatchError):
 
 class DeclarationError(RootwatchError):
     """A declared use that cannot be, for one of its fields. A retry cannot help; the message says what is expected."""
+
+
+class ReportError(RootwatchError):
+    """A report that cannot be made of what was given. A retry cannot help; the message says what is expected."""
 
 
 class StoreError(RootwatchError):

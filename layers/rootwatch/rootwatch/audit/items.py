@@ -129,7 +129,10 @@ def source_key(account_id: str, address: str) -> Key:
 
 def damaged_key(account_id: str, damage: Damage) -> Key:
     """Return the key of the copy of an item that was found damaged."""
-    return Key(f"ACCOUNT#{key_part(account_id)}", f"DAMAGED#{damage.digest}")
+    return Key(f"ACCOUNT#{key_part(account_id)}", f"{DAMAGED_PREFIX}{damage.digest}")
+
+
+DAMAGED_PREFIX: Final = "DAMAGED#"
 
 
 def address_key(address: str) -> Key:
@@ -163,6 +166,16 @@ def alert_key(incident_id: str, number: int) -> Key:
 def delivery_key(incident_id: str, channel: str, number: int) -> Key:
     """Return the key of an alert's delivery on a channel; the streams' filters take its prefix."""
     return Key(f"INCIDENT#{incident_id}", f"DELIVERY#{channel}#{number:06d}")
+
+
+def canary_key(name: str) -> Key:
+    """Return the key of a canary; its name begins with the moment at which it was sent."""
+    return Key(CANARIES, name)
+
+
+CANARIES: Final = "CANARY"
+COVERAGE: Final = "COVERAGE"
+"""Partitions of the canaries, and of the accounts and regions that are known."""
 
 
 def watch_key() -> Key:

@@ -12,6 +12,9 @@ from typing import Final, TypeVar
 
 from rootwatch.alert import Alert
 from rootwatch.audit.items import (
+    CANARIES,
+    COVERAGE,
+    DAMAGED_PREFIX,
     USED_PREFIX,
     Delivery,
     Head,
@@ -515,6 +518,22 @@ class AuditStore:
     def event_items(self, account_id: str, month: str) -> Iterator[Item]:
         """Yield an account's event items of a month (`2026-11`, or `undated`), by event time."""
         return self._table.query(event_partition(account_id, month))
+
+    def damaged_items(self, account_id: str) -> Iterator[tuple[str, datetime | None]]:
+        """Yield the sort key of each item of an account that was found damaged, and when (UTC), None if not stated."""
+        for item in self._table.query(head_key(account_id).pk, DAMAGED_PREFIX):
+            try:
+                yield str(item.get("damaged_sk")), datetime.fromisoformat(str(item.get("found_at"))).astimezone(UTC)
+            except ValueError:
+                yield str(item.get("damaged_sk")), None
+
+    def canary_items(self) -> Iterator[Item]:
+        """Yield the canaries' items by their sort key; nothing where none was ever sent."""
+        return self._table.query(CANARIES)
+
+    def coverage_items(self, most: int) -> Iterator[Item]:
+        """Yield the items of known accounts and regions by their sort key, so many at the most."""
+        return self._table.query(COVERAGE, most=most)
 
     def verify_chain(self, account_id: str, months: Sequence[str]) -> ChainReport:
         """Recompute the account's chain from its stored records and compare it with what stands beside them.

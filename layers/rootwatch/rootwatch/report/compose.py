@@ -1,0 +1,228 @@
+"""The steps joined: from the table to the report. Read this first."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from rootwatch import __version__
+from rootwatch.alert import visible
+from rootwatch.report.aggregate import MOST_ATTEMPTS, Reading, Totals, read_months
+from rootwatch.report.exceptions import exceptional
+from rootwatch.report.model import (
+    AccountStatement,
+    Exceptional,
+    ExceptionKind,
+    Integrity,
+    Monitoring,
+    Operation,
+    Origin,
+    Period,
+    Policy,
+    Report,
+    Use,
+    UseKind,
+    counted,
+    listed,
+)
+from rootwatch.report.monitoring import monitoring_of, proof_words
+from rootwatch.report.policy import grants_more, policy_documents
+from rootwatch.report.review import IncidentReader
+
+MOST_COVERED: Final = 200
+"""Accounts and regions whose coverage the page lists."""
+MOST_NEEDS: Final = 20
+MOST_OWNERS: Final = 10
+
+
+def make_report(reading: Reading, period: Period, register: Callable[[Use], None]) -> Report:
+    """Read the table once and return what the report says; its integrity lacks the register's own hash.
+
+    Args:
+        reading: what to read.
+        period: the month.
+        register: takes each row of the register as it is known, by account and time.
+
+    Raises:
+        StoreUnavailableError: the table did not answer; a retry helps.
+
+    """
+    is_live = reading.origin is Origin.TABLE
+    incidents = IncidentReader(reading.store, is_live)
+    totals = read_months(reading, period, register, incidents)
+    monitoring = monitoring_of(reading.store.canary_items(), period) if is_live else Monitoring()
+    _note_what_is_missing(totals, reading, period, monitoring, incidents)
+    exceptions = [
+        exceptional(kind, found.count, found.places, found.count - found.named)
+        for kind in ExceptionKind
+        if (found := totals.exceptions.get(kind)) is not None
+    ]
+    statements = tuple(replace(each, statement=_statement(each, monitoring, period)) for each in totals.statements)
+    gravest = sorted((entry[2] for entry in totals.gravest), key=lambda use: (use.first_at, use.account_id))
+    policies = tuple(_policies(totals))
+    months = tuple(totals.figures(month) for month in [*period.before(), period.name])
+    use_count = totals.kinds[UseKind.ROOT] + totals.kinds[UseKind.DELEGATED]
+    return Report(
+        period=period,
+        origin=reading.origin,
+        verdict=_verdict(use_count, exceptions, statements, monitoring, period),
+        is_clean=not exceptions,
+        exceptions=tuple(exceptions),
+        statements=statements,
+        uses=tuple(gravest),
+        more_uses=totals.rows - len(gravest),
+        use_count=use_count,
+        attempts=tuple(totals.attempts),
+        more_attempts=max(0, totals.attempt_count + totals.recovery_count - MOST_ATTEMPTS),
+        attempt_count=totals.attempt_count,
+        recovery_count=totals.recovery_count,
+        timing=incidents.spans(),
+        escalations=incidents.escalations,
+        acknowledge_within=int(reading.acknowledge_within.total_seconds() // 60),
+        operation=_operation(totals, reading, monitoring, incidents),
+        policies=policies,
+        avoidable_acts=sum(sum(actions.values()) for actions in totals.avoidable.values()),
+        needed_root=dict(totals.needed_root.most_common(MOST_NEEDS)),
+        postures=tuple(totals.postures),
+        posture_remark=reading.postures.remark,
+        months=months,
+        mfa={name: totals.mfa[name] for name in ("yes", "no", "not stated")},
+        stages=dict(totals.stages),
+        owners=dict(sorted(totals.owners.items(), key=lambda entry: (-entry[1], entry[0]))),
+        regions=tuple(sorted(totals.regions)),
+        integrity=_integrity(totals, statements),
+        limits=tuple(_limits(reading, period, monitoring, incidents, totals)),
+    )
+
+
+def _note_what_is_missing(
+    totals: Totals, reading: Reading, period: Period, monitoring: Monitoring, incidents: IncidentReader
+) -> None:
+    if reading.unreadable:
+        words = counted(reading.unreadable, "part of the input", "parts of the input")
+        totals.note(ExceptionKind.UNREADABLE, words, reading.unreadable)
+    for where in incidents.damaged:
+        totals.note(ExceptionKind.DAMAGED, where)
+    for where, times in sorted(incidents.undelivered.items()):
+        totals.note(ExceptionKind.NOT_DELIVERED, where, times)
+    if not monitoring.recorded:
+        totals.note(ExceptionKind.MONITORING_GAP, f"all of {period.name}: nothing proves it", period.days_begun)
+    else:
+        for day in monitoring.missing:
+            totals.note(ExceptionKind.MONITORING_GAP, f"{period.name}-{day:02d}")
+    if reading.postures.failed:
+        totals.note(ExceptionKind.POSTURE_NOT_READ, visible(reading.postures.remark, 200))
+
+
+def _statement(each: AccountStatement, monitoring: Monitoring, period: Period) -> str:
+    """Return what is stated of an account: the same sentence whether root was used or not."""
+    parts = [f"{counted(each.uses, 'use')} of root recorded" if each.uses else "No root use recorded"]
+    if each.attempts:
+        parts.append(counted(each.attempts, "failed or recovery attempt"))
+    if each.service_acts:
+        parts.append(f"{counted(each.service_acts, 'act')} of AWS services on root's behalf")
+    if each.others_acts:
+        parts.append(f"{counted(each.others_acts, 'act')} of others that concern root")
+    return f"{'; '.join(parts)}; {proof_words(monitoring, period)}."
+
+
+def _verdict(
+    uses: int,
+    exceptions: Sequence[Exceptional],
+    statements: Sequence[AccountStatement],
+    monitoring: Monitoring,
+    period: Period,
+) -> str:
+    used = sum(each.uses > 0 for each in statements)
+    accounts = counted(len(statements), "account")
+    if uses:
+        what = f"Root was used {'once' if uses == 1 else f'{uses:,} times'} in {used} of {accounts}"
+    else:
+        what = f"No use of root was recorded in {accounts}"
+    so_far = " so far" if period.in_progress else ""
+    if not statements:
+        what = "No account is known, and nothing was recorded"
+    kinds = len(exceptions)
+    found = f"{counted(kinds, 'kind')} of exception" if kinds else "no exceptions"
+    proof = proof_words(monitoring, period)
+    if len(monitoring.missing) > 3:  # noqa: PLR2004 - named one by one further down
+        proof = f"monitoring proven on {len(monitoring.proven)} of {period.days_begun} days"
+    return f"{what}{so_far}; {proof}; {found}."
+
+
+def _policies(totals: Totals) -> list[Policy]:
+    return [
+        Policy(
+            account_id=visible(account_id, 40),
+            account_name=visible(totals.names.get(account_id, ""), 60),
+            acts=sum(actions.values()),
+            actions=dict(sorted(actions.items(), key=lambda entry: (-entry[1], entry[0]))),
+            document=document,
+            grants_more=grants_more(actions),
+        )
+        for account_id, actions in sorted(totals.avoidable.items())
+        for document in policy_documents(actions)
+    ]
+
+
+def _operation(totals: Totals, reading: Reading, monitoring: Monitoring, incidents: IncidentReader) -> Operation:
+    items = reading.store.coverage_items(MOST_COVERED) if reading.origin is Origin.TABLE else iter(())
+    covered = [visible(str(item.get("sk") or ""), 60).replace("#", ", ") for item in items]
+    return Operation(
+        monitoring=monitoring,
+        channels=incidents.channel_figures(),
+        alerts=incidents.alerts,
+        changes=tuple(totals.changes),
+        more_changes=totals.change_count - len(totals.changes),
+        lowered=totals.lowered,
+        late=totals.late,
+        of_earlier_months=totals.of_earlier_months,
+        coverage=tuple(covered),
+    )
+
+
+def _integrity(totals: Totals, statements: Sequence[AccountStatement]) -> Integrity:
+    digest = hashlib.sha256()
+    for each in statements:
+        digest.update(f"{each.account_id} {each.records_sha256}\n".encode())
+    return Integrity(
+        version=__version__,
+        records=totals.records,
+        in_register=totals.in_register,
+        service_acts=totals.service_acts,
+        outside_incidents=totals.outside,
+        undated=totals.undated,
+        register_rows=totals.rows,
+        register_sha256="",
+        records_sha256=digest.hexdigest(),
+        older_rows=totals.older,
+        chains=len(statements),
+        broken_chains=sum(bool(each.chain.faults) for each in statements),
+    )
+
+
+def _limits(
+    reading: Reading, period: Period, monitoring: Monitoring, incidents: IncidentReader, totals: Totals
+) -> list[str]:
+    """Return what this report cannot say, in words."""
+    limits = []
+    if period.in_progress:
+        limits.append(f"{period.title} is not over: these figures are preliminary.")
+    if reading.origin is Origin.FILES:
+        limits.append(
+            "Made from record files: nobody was alerted of them, the files may not be complete, and nothing proves "
+            "that anything watched the accounts. Timing, deliveries and answers are not measured."
+        )
+    elif not monitoring.recorded:
+        limits.append("No canary is recorded: that no use was recorded does not prove that there was none.")
+    if reading.origin is Origin.TABLE and not incidents.steps:
+        limits.append("No step of triage is recorded: acknowledgement, reviewer and verdict are not recorded.")
+    if monitoring.remark:
+        limits.append(f"{monitoring.remark}.")
+    if not reading.postures.by_account:
+        limits.append(f"Credential posture: {visible(reading.postures.remark, 200)}.")
+    if totals.regions:
+        limits.append(
+            f"Records came from these regions, and say nothing of others: {listed(sorted(totals.regions), 20)}."
+        )
+    return limits

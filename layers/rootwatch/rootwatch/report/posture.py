@@ -1,0 +1,125 @@
+"""Root's credentials, as AWS itself knows them: the credential report, compared with what was recorded.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_getting-report.html
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from rootwatch.errors import ReportError
+from rootwatch.report.model import CredentialUse, Period, Posture
+
+NEAR: Final = timedelta(minutes=15)
+"""AWS keeps only the first of several uses within five minutes (password) or fifteen (access key)."""
+
+ROOT_USER: Final = "<root_account>"
+RECORDED: Final = "recorded"
+NOT_RECORDED: Final = "NOT recorded"
+
+_ROOT_ARN: Final = re.compile(r"arn:aws[a-z-]*:iam::([0-9]{12}):root", re.ASCII)
+_MISSING: Final = frozenset({"", "N/A", "no_information", "not_supported"})
+PASSWORD: Final = "password"  # noqa: S105 - the name of a credential
+
+
+@dataclass(slots=True)
+class KnownUse:
+    """A use of a credential that AWS knows; `seen` becomes true once a record of it goes by."""
+
+    what: str
+    at: datetime
+    seen: bool = False
+
+    @property
+    def by_key(self) -> bool:
+        """Return whether an access key was used."""
+        return self.what != PASSWORD
+
+
+@dataclass(frozen=True, slots=True)
+class RootCredentials:
+    """What a credential report says of root in one account."""
+
+    account_id: str
+    mfa: bool | None
+    active_keys: int
+    uses: tuple[KnownUse, ...]
+    taken_at: datetime | None = None
+
+    def note(self, at: datetime, *, by_key: bool) -> None:
+        """Take note of a recorded use: a sign-in with the password, or a call with an access key."""
+        for use in self.uses:
+            if use.by_key == by_key and abs(at - use.at) <= NEAR:
+                use.seen = True
+
+
+@dataclass(frozen=True, slots=True)
+class Postures:
+    """The credential reports there are, by account; `remark` says why there are no others."""
+
+    by_account: Mapping[str, RootCredentials] = field(default_factory=dict)
+    remark: str = "not read"
+    failed: bool = False
+
+
+def read_credential_report(text: str, taken_at: datetime | None = None) -> RootCredentials:
+    """Read root's row of a credential report, the CSV that IAM gives.
+
+    Args:
+        text: the whole report.
+        taken_at: when IAM made it (UTC), None where nobody says so.
+
+    Raises:
+        ReportError: it is no credential report, or has no row of root; no retry helps.
+
+    """
+    try:
+        row = next((row for row in csv.DictReader(io.StringIO(text)) if row.get("user") == ROOT_USER), None)
+    except csv.Error:
+        row = None
+    found = _ROOT_ARN.fullmatch((row or {}).get("arn") or "")
+    if row is None or found is None:
+        message = (
+            "It is no credential report. Expected is the CSV of `aws iam get-credential-report`, decoded from Base64, "
+            f"with a row of {ROOT_USER}."
+        )
+        raise ReportError(message)
+    keys = [_flag(row, f"access_key_{number}_active") for number in (1, 2)]
+    return RootCredentials(found[1], _flag(row, "mfa_active"), keys.count(True), tuple(_uses(row)), taken_at)
+
+
+def _uses(row: Mapping[str, str]) -> Iterator[KnownUse]:
+    columns = {
+        PASSWORD: "password_last_used",
+        "access key 1": "access_key_1_last_used_date",
+        "access key 2": "access_key_2_last_used_date",
+    }
+    for what, column in columns.items():
+        text = row.get(column) or ""
+        if text in _MISSING:
+            continue
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            continue
+        yield KnownUse(what, at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC))
+
+
+def _flag(row: Mapping[str, str], column: str) -> bool | None:
+    return {"true": True, "false": False}.get((row.get(column) or "").casefold())
+
+
+def compared(credentials: RootCredentials, period: Period, name: str) -> Posture:
+    """Return the posture of an account, after all of its records went by."""
+    uses = tuple(CredentialUse(use.what, use.at, _state(use, period)) for use in credentials.uses)
+    return Posture(credentials.account_id, name, credentials.taken_at, credentials.mfa, credentials.active_keys, uses)
+
+
+def _state(use: KnownUse, period: Period) -> str:
+    if use.at in period:
+        return RECORDED if use.seen else NOT_RECORDED
+    return "before this month" if use.at < period.first else "after this month"

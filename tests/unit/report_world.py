@@ -1,0 +1,86 @@
+"""What the tests of the report work with: a table that was filled through the real pipeline, and the report of it."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from rootwatch.audit.items import DeliveryState
+from rootwatch.audit.store import AuditStore
+from rootwatch.audit.table import Item, Put
+from rootwatch.delivery import Sent, deliver
+from rootwatch.pipeline import Fate, detect_messages, run_timers
+from rootwatch.report.aggregate import Reading
+from rootwatch.report.files import Written, write_report
+from rootwatch.report.model import Origin, period_of
+from tests.builders import build_envelope
+from tests.unit.workbench import ACCOUNT, CheckedTable, make_message, make_recorder
+
+MONTH: Final = "2026-11"
+LATER: Final = datetime(2026, 12, 1, 0, 15, tzinfo=UTC)
+"""When the report of November is made."""
+OTHER: Final = "444455556666"
+SESSION: Final = {"userIdentity.sessionContext.attributes.creationDate": "2026-11-03T02:14:07Z"}
+
+
+def record(table: Any, specimen: str, at: str, number: int = 0, /, **changes: Any) -> None:
+    """Take one record through the whole pipeline, which receives it two seconds after `at`."""
+    place = {"eventTime": at, "sourceIPAddress": "203.0.113.7"}
+    envelope = build_envelope(specimen, number=number, **(place | changes))
+    received = datetime.fromisoformat(at) + timedelta(seconds=2)
+    [result] = detect_messages([make_message(envelope, sent_at=received)], make_recorder(table, received))
+    assert result.fate is Fate.RECORDED, result
+
+
+def play(table: Any, account_id: str = ACCOUNT, day: str = "2026-11-03") -> None:
+    """A failed sign-in, one without MFA, two reads, a key made, a trail stopped, and a bucket made without need."""
+    of_account = {"recipientAccountId": account_id, "userIdentity.accountId": account_id}
+    session = of_account | {"userIdentity.sessionContext.attributes.creationDate": f"{day}T02:14:07Z"}
+    record(table, "console_login_failed", f"{day}T02:13:40Z", **of_account)
+    record(table, "console_login_without_mfa", f"{day}T02:14:07Z", **of_account)
+    for number in range(2):
+        record(table, "read", f"{day}T02:15:0{number}Z", number, **session)
+    record(table, "access_key_created", f"{day}T02:16:00Z", **session)
+    record(table, "logging_tampered", f"{day}T02:20:00Z", **session)
+    record(table, "write", f"{day}T02:21:00Z", **session)
+
+
+def finish(table: Any, at: str = "2026-11-03T04:00:00Z", account_id: str = ACCOUNT) -> None:
+    """Let the account's incidents end by the clock."""
+    run_timers(account_id, make_recorder(table, datetime.fromisoformat(at)))
+
+
+def _same(moment: datetime) -> datetime:
+    return moment
+
+
+def send_all(table: Any, after: timedelta = timedelta(seconds=5)) -> None:
+    """Deliver every alert on every channel, each so long after it became due."""
+    store = AuditStore(table)
+    for channel in ("slack", "sns"):
+        for entry in list(store.undelivered(channel)):
+            delivery = store.delivery(entry.key)
+            assert delivery is not None
+            at = partial(_same, delivery.due_at + after)
+            state = deliver(store, entry.key, lambda _alert: Sent("receipt"), at, lambda _reason: None)
+            assert state is DeliveryState.SENT
+
+
+def step(table: Any, incident_id: str, kind: str, at: str, **said: Any) -> None:
+    """Keep a step of triage beside an incident."""
+    item: Item = {"pk": f"INCIDENT#{incident_id}", "sk": f"STEP#{at}#000001", "kind": kind, "at": at, **said}
+    table.write([Put(item)])
+
+
+def make(table: Any, folder: Path, month: str = MONTH, now: datetime = LATER, **reading: Any) -> Written:
+    """The report of a month, made of a deployed table."""
+    given: dict[str, Any] = {"origin": Origin.TABLE} | reading
+    return write_report(Reading(store=AuditStore(table), **given), period_of(month, now), folder, now)
+
+
+def filled() -> CheckedTable:
+    """A table with one story in each of two accounts."""
+    table = CheckedTable()
+    play(table)
+    play(table, OTHER, "2026-11-09")
+    return table

@@ -1,0 +1,509 @@
+"""The monthly report: its figures, what it says of every bad state of the table, and that it says the same again."""
+
+import csv
+import hashlib
+import json
+import re
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import html5lib
+import jsonschema
+import pytest
+
+from make import report_schema
+from rootwatch.audit.items import canary_key, event_partition, head_key
+from rootwatch.audit.memory import MemoryTable
+from rootwatch.audit.store import AuditStore
+from rootwatch.audit.table import Item, Put
+from rootwatch.context.surroundings import ACCOUNT_NAME, Remembered, Subject
+from rootwatch.errors import StoreUnavailableError
+from rootwatch.report import files
+from rootwatch.report.files import Written
+from rootwatch.report.model import ExceptionKind, Origin, Report
+from rootwatch.report.posture import Postures, read_credential_report
+from tests.builders.hostile import HOSTILE_TEXTS
+from tests.unit.report_world import (
+    LATER,
+    MONTH,
+    OTHER,
+    SESSION,
+    filled,
+    finish,
+    make,
+    play,
+    record,
+    send_all,
+    step,
+)
+from tests.unit.test_declared_use import declare
+from tests.unit.test_report_model import credential_report
+from tests.unit.workbench import ACCOUNT, CheckedTable
+
+ANY_TEXT = (
+    "event_name", "region", "source_owner", "source_country", "source_ip", "event_id", "actor", "outcome", "severity",
+    "client_kind", "incident_id", "source_kind",
+)  # fmt: skip
+"""Fields of a row that could hold a text of a record, or whatever somebody wrote into the table."""
+SCHEMA = jsonschema.Draft202012Validator(report_schema.schema())
+
+
+def found(report: Report) -> dict[ExceptionKind, int]:
+    """The exceptions of a report with their counts."""
+    return {each.kind: each.count for each in report.exceptions}
+
+
+def document(written: Written) -> dict[str, Any]:
+    """The report's JSON, which is valid by its schema."""
+    content: dict[str, Any] = json.loads(written.document.read_text(encoding="utf-8"))
+    SCHEMA.validate(content)
+    return content
+
+
+def register(written: Written) -> list[dict[str, str]]:
+    """The register's rows."""
+    with written.register.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def page(written: Written) -> str:
+    """The page, which is valid HTML."""
+    text = written.page.read_text(encoding="utf-8")
+    html5lib.HTMLParser(strict=True).parse(text)
+    return text
+
+
+def items_of(table: MemoryTable, account_id: str = ACCOUNT, month: str = MONTH) -> list[Item]:
+    """The account's events of a month."""
+    return list(table.query(event_partition(account_id, month)))
+
+
+def test_the_figures_are_those_of_an_independent_count(tmp_path: Path) -> None:
+    """Every figure equals a count that is made of the table's items by other means."""
+    table = filled()
+    record(table, "service_acted", "2026-11-12T00:00:00Z")
+    record(table, "console_login_failed", "2026-11-13T00:00:00Z")
+    record(table, "read", "2026-10-31T23:59:59Z", **SESSION)
+    written = make(table, tmp_path)
+    report, items = written.report, [*items_of(table), *items_of(table, OTHER)]
+    bodies = [json.loads(str(item["record"])) for item in items]
+    names = Counter(body["eventName"] for body in bodies)
+    failed = [body for body in bodies if (body.get("responseElements") or {}).get("ConsoleLogin") == "Failure"]
+
+    assert report.integrity.records == len(items) == 16
+    in_incidents = {(item["account_id"], item["incident_id"]) for item in items if item["incident_id"]}
+    assert report.use_count == len(in_incidents) - 1  # the last one is but an attempt
+    assert report.attempt_count == len(failed) == 3
+    assert report.mfa == {"yes": 0, "no": names["ConsoleLogin"] - len(failed), "not stated": 0}
+    assert report.integrity.service_acts == sum("invokedBy" in body["userIdentity"] for body in bodies)
+    assert sum(sum(each.days.values()) for each in report.statements) == len(items) - len(failed) - 1
+    assert sum(int(row["records"]) for row in register(written)) + report.integrity.service_acts == len(items)
+    assert sum(int(row["reads"]) for row in register(written)) == sum(body["readOnly"] is True for body in bodies)
+    assert report.months[-1].records == len(items)
+    assert [(each.month, each.records) for each in report.months[-2:]] == [("2026-10", 1), (MONTH, len(items))]
+    digest = hashlib.sha256("".join(str(item["sha256"]) for item in items_of(table)).encode()).hexdigest()
+    assert report.statements[0].records_sha256 == digest
+    assert report.integrity.register_sha256 == hashlib.sha256(written.register.read_bytes()).hexdigest()
+
+
+def test_every_record_is_in_the_equation(tmp_path: Path) -> None:
+    """Records are in the register, acts of services, or opened no incident: nothing is lost between the figures."""
+    table = filled()
+    record(table, "service_acted", "2026-11-12T00:00:00Z")
+    integrity = make(table, tmp_path).report.integrity
+
+    assert integrity.records == integrity.in_register + integrity.service_acts + integrity.outside_incidents
+
+
+def test_the_same_month_again_is_the_same(tmp_path: Path) -> None:
+    """Two runs differ in one line of the page and one of the JSON, which say when they were made; later months do not
+    change a month.
+    """
+    table = filled()
+    for account_id, at in ((ACCOUNT, "2026-11-03T09:00:00Z"), (OTHER, "2026-11-09T09:00:00Z")):
+        finish(table, at, account_id)
+    send_all(table)
+    first = make(table, tmp_path)
+    before = [path.read_bytes().splitlines() for path in first.paths]
+    record(table, "read", "2026-12-01T10:00:00Z", **SESSION)
+    second = make(table, tmp_path, now=LATER + timedelta(days=40))
+    after = [path.read_bytes().splitlines() for path in second.paths]
+    differing = [
+        [(old, new) for old, new in zip(one, other, strict=True) if old != new]
+        for one, other in zip(before, after, strict=True)
+    ]
+
+    assert differing[0] == []
+    for [(old, new)] in differing[1:]:
+        assert b"2026-12-01 00:15:00 UTC" in old or b"2026-12-01T00:15:00Z" in old
+        assert b"enerated" in old
+        assert b"enerated" in new
+
+
+def test_zero_use_is_stated_and_not_proven(tmp_path: Path) -> None:
+    """An account without use has a statement too; without canaries it says that monitoring is not proven."""
+    table = CheckedTable()
+    record(table, "service_acted", "2026-11-12T00:00:00Z")
+    written = make(table, tmp_path, also_accounts=frozenset({OTHER}))
+
+    assert [each.statement for each in written.report.statements] == [
+        "No root use recorded; 1 act of AWS services on root's behalf; monitoring not proven.",
+        "No root use recorded; monitoring not proven.",
+    ]
+    assert found(written.report) == {ExceptionKind.MONITORING_GAP: 30}
+    assert "No use of root was recorded in 2 accounts; monitoring not proven" in page(written)
+
+
+def test_zero_use_with_proof_is_clean(tmp_path: Path) -> None:
+    """With a canary on each day the month is clean, and says so; the days without one are named."""
+    table = CheckedTable()
+    record(table, "service_acted", "2026-11-12T00:00:00Z")
+    for day in range(1, 31):
+        key = canary_key(f"2026-11-{day:02d}T00:00:00Z")
+        table.write([Put({"pk": key.pk, "sk": key.sk, "received_at": f"2026-11-{day:02d}T00:00:09Z"})])
+    written = make(table, tmp_path)
+
+    assert written.report.is_clean
+    assert "monitoring proven on 30 of 30 days" in written.report.statements[0].statement
+    del table._partitions["CANARY"][canary_key("2026-11-17T00:00:00Z").sk]
+    again = make(table, tmp_path)
+    assert "monitoring proven on 29 of 30 days, not on 2026-11-17" in again.report.statements[0].statement
+    assert found(again.report) == {ExceptionKind.MONITORING_GAP: 1}
+
+
+def test_a_month_without_anything(tmp_path: Path) -> None:
+    """An empty table makes a whole report, with an empty register, valid in every form."""
+    written = make(CheckedTable(), tmp_path)
+
+    assert document(written)["register"] == []
+    assert register(written) == []
+    assert "nothing was recorded" in page(written)
+
+
+def test_a_month_in_progress_is_marked(tmp_path: Path) -> None:
+    """The verdict says "so far", and the page that its figures are preliminary."""
+    written = make(filled(), tmp_path, now=datetime(2026, 11, 20, tzinfo=UTC))
+
+    assert document(written)["period"]["in_progress"] is True
+    assert "so far" in written.report.verdict
+    assert "November 2026 is not over" in page(written)
+
+
+def test_the_exceptions_of_a_bad_night(tmp_path: Path) -> None:
+    """Undeclared, without MFA, from a new address, without need of root, never acknowledged: each is counted."""
+    table = filled()
+    finish(table)
+    send_all(table)
+    counts = found(make(table, tmp_path).report)
+
+    assert counts == {
+        ExceptionKind.WITHOUT_MFA: 2,
+        ExceptionKind.UNDECLARED: 2,
+        ExceptionKind.NEW_SOURCE: 2,
+        ExceptionKind.AVOIDABLE: 2,
+        ExceptionKind.UNACKNOWLEDGED: 2,
+        ExceptionKind.NEVER_CLOSED: 1,
+        ExceptionKind.MONITORING_GAP: 30,
+    }
+
+
+def test_an_address_of_an_earlier_month_is_not_new(tmp_path: Path) -> None:
+    """What root came from before is known; what only failed to sign in is not."""
+    table = CheckedTable()
+    play(table, day="2026-09-05")
+    record(table, "console_login_failed", "2026-09-06T00:00:00Z", sourceIPAddress="198.51.100.9")
+    play(table)
+    record(table, "console_login", "2026-11-20T00:00:00Z", sourceIPAddress="198.51.100.9")
+
+    assert [use.new_sources for use in make(table, tmp_path).report.uses] == [(), ("198.51.100.9",)]
+
+
+def test_what_was_declared_stands_in_the_register(tmp_path: Path) -> None:
+    """Person, reason, ticket and approver are those of the declaration, and the use is no exception for it."""
+    table = CheckedTable()
+    declared = declare()
+    AuditStore(table).declare(declared)
+    at = declared.from_at + timedelta(minutes=5)
+    record(table, "mfa_added", f"{at:%Y-%m-%dT%H:%M:%SZ}")
+    written = make(table, tmp_path)
+    [row] = register(written)
+
+    assert (row["person"], row["reason"]) == (declared.declared_by, declared.reason)
+    assert (row["ticket"], row["approver"], row["declared_afterwards"]) == (declared.ticket, declared.approver, "no")
+    assert ExceptionKind.UNDECLARED not in found(written.report)
+    assert written.report.operation.lowered == 1
+    assert f"{declared.ticket}, {declared.approver}" in page(written)
+
+
+def test_what_people_answered_stands_in_the_register(tmp_path: Path) -> None:
+    """Acknowledgement, reviewer and verdict are read from the steps of triage, with the times they took."""
+    table = CheckedTable()
+    play(table)
+    finish(table)
+    send_all(table)
+    incident = str(items_of(table)[0]["incident_id"])
+    step(table, incident, "acknowledged", "2026-11-03T02:20:00Z", by="slack:T1/U1", by_name="Dana")
+    step(table, incident, "escalated", "2026-11-03T02:21:00Z")
+    step(
+        table,
+        incident,
+        "resolved",
+        "2026-11-03T03:20:00Z",
+        by="slack:T1/U2",
+        by_name="Kim",
+        reason="drill",
+        ticket="O-1",
+    )
+    written = make(table, tmp_path)
+    [row] = register(written)
+
+    assert (row["acknowledged_by"], row["reviewer"]) == ("Dana (slack:T1/U1)", "Kim (slack:T1/U2)")
+    assert (row["verdict"], row["review_reason"], row["review_ticket"]) == ("expected", "drill", "O-1")
+    assert ExceptionKind.UNACKNOWLEDGED not in found(written.report)
+    assert written.report.escalations == 1
+    to_alert, acknowledged, closed = written.report.timing
+    # Two seconds to the queue and five to the channel; the summary, which only time causes, is not measured.
+    assert (to_alert.measured, to_alert.median) == (written.report.operation.alerts - 1, 7.0)
+    assert (acknowledged.worst, closed.worst) == (373.0, 3600.0)  # from 02:13:47
+    late = make(table, tmp_path, acknowledge_within=timedelta(minutes=5))
+    assert found(late.report)[ExceptionKind.UNACKNOWLEDGED] == 1
+
+
+def test_an_alert_that_reached_nobody_is_an_exception(tmp_path: Path) -> None:
+    """Deliveries that are not sent are counted by channel and named."""
+    table = CheckedTable()
+    play(table)
+    written = make(table, tmp_path)
+
+    assert found(written.report)[ExceptionKind.NOT_DELIVERED] == 2 * written.report.operation.alerts
+    assert {each.channel: each.not_sent for each in written.report.operation.channels} == {
+        "slack": written.report.operation.alerts,
+        "sns": written.report.operation.alerts,
+    }
+
+
+@pytest.mark.parametrize("name", ["record", "sha256", "chain", "sequence", "everything"])
+def test_a_broken_chain_is_an_exception_on_the_first_page(tmp_path: Path, name: str) -> None:
+    """A record that was changed or removed is told before anything else, and the report is made all the same."""
+    table = filled()
+    partition = table._partitions[event_partition(ACCOUNT, MONTH)]
+    sk = sorted(partition)[2]
+    if name == "everything":
+        del partition[sk]
+    else:
+        changed: Any = {"record": "{}", "sha256": "0" * 64, "chain": "f" * 64, "sequence": 99}[name]
+        partition[sk] = {**partition[sk], name: changed}
+    written = make(table, tmp_path)
+    text = page(written)
+
+    assert written.report.exceptions[0].kind is ExceptionKind.CHAIN_BROKEN
+    assert 0 < text.index("The chain of records is broken") < text.index("Statement for each account</h2>")
+    assert written.report.integrity.broken_chains == 1
+    assert written.report.statements[1].chain.faults == ()
+    assert document(written)["integrity"]["broken_chains"] == 1
+
+
+def test_a_head_that_was_changed_is_an_exception(tmp_path: Path) -> None:
+    """A head that cannot be read, or is gone, is a broken chain; the month's figures stand."""
+    table = filled()
+    key = head_key(ACCOUNT)
+    table._partitions[key.pk][key.sk]["chain"] = 7
+    assert found(make(table, tmp_path).report)[ExceptionKind.CHAIN_BROKEN]
+    del table._partitions[key.pk][key.sk]
+    written = make(table, tmp_path)
+
+    assert found(written.report)[ExceptionKind.CHAIN_BROKEN]
+    assert written.report.use_count == 2
+
+
+def test_rows_of_an_older_version_are_read(tmp_path: Path) -> None:
+    """Rows that lack what a later version writes are counted as what they are, and as older."""
+    table = filled()
+    for sk, item in table._partitions[event_partition(ACCOUNT, MONTH)].items():
+        kept = {name: value for name, value in item.items() if name not in {"expected", "declared_use", "source_owner"}}
+        table._partitions[event_partition(ACCOUNT, MONTH)][sk] = {**kept, "schema_version": 1}
+    written = make(table, tmp_path)
+
+    assert written.report.integrity.older_rows == 7
+    assert written.report.use_count == 2
+    assert found(written.report)[ExceptionKind.UNDECLARED] == 2
+
+
+def test_records_without_a_time_count_by_their_arrival(tmp_path: Path) -> None:
+    """A record that states no time is in the month in which it arrived, and said to state none."""
+    table = filled()
+    record(table, "read", "2026-11-21T00:00:00Z", **{"eventTime": "no time", **SESSION})
+    report = make(table, tmp_path).report
+
+    assert (report.integrity.records, report.integrity.undated) == (15, 1)
+    assert not report.integrity.broken_chains
+
+
+def test_items_that_hold_anything_stop_nothing(tmp_path: Path) -> None:
+    """Whatever stands in the fields of the rows, the report is made and says that the chain is broken."""
+    table = MemoryTable()
+    play(table)
+    partition = table._partitions[event_partition(ACCOUNT, MONTH)]
+    values: list[Any] = [None, 7, True, b"x", [], {}, [None, {"a": 1}], "x" * 5000, "\u202e<script>"]
+    for position, sk in enumerate(sorted(partition)):
+        item = partition[sk]
+        names = sorted(set(item) - {"pk", "sk"})
+        partition[sk] = {**item, **{name: values[(position + at) % 9] for at, name in enumerate(names) if at % 2}}
+    written = make(table, tmp_path)
+
+    assert found(written.report)[ExceptionKind.CHAIN_BROKEN]
+    assert page(written)
+    assert document(written)
+    assert written.report.integrity.records == 7
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range(len(HOSTILE_TEXTS)))
+def test_hostile_text_stays_text(tmp_path: Path, text: str) -> None:
+    """Whatever a record says is text in every cell: no tag, no formula, no broken JSON, nothing hidden."""
+    table = MemoryTable()
+    play(table)
+    for item in table._partitions[event_partition(ACCOUNT, MONTH)].values():
+        for name in ANY_TEXT:
+            item[name] = text
+        item["detections"] = [text, "root.rootwatch_tampered", "root.console_login_failed"]
+    written = make(table, tmp_path, names={ACCOUNT: text})
+    content = page(written)
+
+    assert document(written)["integrity"]["records"] == 7
+    for row in register(written):
+        assert not any(cell.startswith(("=", "+", "-", "@")) for cell in row.values())
+    assert content.count("<style>") == 1
+    assert not re.search(r"<script|javascript:|<img|<a [^>]*href=\"(?!#)", content)
+    assert "\u202e" not in content + written.register.read_text(encoding="utf-8")
+
+
+def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
+    """No script, no outside address, and a policy that would stop both."""
+    table = filled()
+    send_all(table)
+    content = page(make(table, tmp_path, postures=_postures("2026-11-03T02:14:07+00:00")))
+
+    assert "<script" not in content
+    assert "default-src 'none'" in content
+    assert not re.search(r"(?:src|href|url)\s*[=(]\s*[\"']?(?!#)(?:https?:|//)", content)
+
+
+def test_every_picture_has_its_table_and_its_words(tmp_path: Path) -> None:
+    """Each picture is an image with a title and a description, and the table beside it has its figures."""
+    content = page(make(filled(), tmp_path))
+    pictures = re.findall(r"<figure>(.*?)</figure>", content, flags=re.DOTALL)
+
+    assert len(pictures) == 5
+    for picture in pictures:
+        assert re.search(r'<svg class="chart" role="img"[^>]*aria-labelledby="(\S+) (\S+)"', picture)
+        assert re.search(r"<title id=.+?>.+?</title>\s*<desc id=.+?>.+?</desc>", picture)
+        assert picture.count("<tr>") > 1
+        numbers = set(re.findall(r'<text class="strong"[^>]*>([\d,]+)</text>', picture))
+        assert numbers <= set(re.findall(r"<t[dh][^>]*>([\d,]+)</t[dh]>", picture))
+
+
+def _postures(password: str, **stated: str) -> Postures:
+    return Postures({ACCOUNT: read_credential_report(credential_report(password, **stated))}, "not read")
+
+
+@pytest.mark.parametrize(
+    ("password", "state"),
+    [
+        ("2026-11-03T02:14:07+00:00", "recorded"),
+        ("2026-11-03T02:20:00+00:00", "recorded"),
+        ("2026-11-03T03:14:07+00:00", "NOT recorded"),
+        ("2026-10-03T02:14:07+00:00", "before this month"),
+        ("2026-12-01T00:00:00+00:00", "after this month"),
+    ],
+)
+def test_a_use_that_only_aws_knows_is_an_exception(tmp_path: Path, password: str, state: str) -> None:
+    """The credential report's last use is compared with the records; the failed sign-in before it is none."""
+    table = CheckedTable()
+    play(table)
+    report = make(table, tmp_path, postures=_postures(password)).report
+
+    assert [use.state for use in report.postures[0].uses] == [state]
+    assert found(report).get(ExceptionKind.NOT_RECORDED, 0) == (state == "NOT recorded")
+
+
+def test_keys_and_missing_mfa_are_exceptions(tmp_path: Path) -> None:
+    """Active keys of root and a missing MFA stand on the first page; a key's use needs a record made with a key."""
+    table = CheckedTable()
+    play(table)
+    postures = _postures("N/A", mfa="false", key="2026-11-03T02:16:00+00:00", active="true")
+    counts = found(make(table, tmp_path, postures=postures).report)
+
+    assert counts[ExceptionKind.ROOT_KEY] == 1
+    assert counts[ExceptionKind.ROOT_WITHOUT_MFA] == 1
+    assert counts[ExceptionKind.NOT_RECORDED] == 1
+
+
+def test_a_credential_report_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    """What was not compared is an exception, never silence."""
+    written = make(filled(), tmp_path, postures=Postures(remark="not read: AccessDenied", failed=True))
+
+    assert found(written.report)[ExceptionKind.POSTURE_NOT_READ] == 1
+    assert "AccessDenied" in page(written)
+
+
+def test_accounts_have_the_names_that_organizations_gave(tmp_path: Path) -> None:
+    """The name that was looked up for an alert goes before the one that is stated."""
+    table = filled()
+    AuditStore(table).keep({Subject(ACCOUNT_NAME, ACCOUNT): Remembered({"name": "Payments"}, LATER)})
+    written = make(table, tmp_path, names={ACCOUNT: "stated", OTHER: "Audit"})
+
+    assert [each.account_name for each in written.report.statements] == ["Payments", "Audit"]
+
+
+def test_changes_to_rootwatch_are_told_with_who(tmp_path: Path) -> None:
+    """Who changed the watch itself stands in the operation of the control."""
+    table = CheckedTable()
+    record(table, "rootwatch_tampered", "2026-11-05T00:00:00Z")
+    [change] = make(table, tmp_path).report.operation.changes
+
+    assert change.who.startswith("arn:aws")
+    assert change.at == datetime(2026, 11, 5, tzinfo=UTC)
+
+
+def test_out_of_files_nobody_was_alerted(tmp_path: Path) -> None:
+    """A report out of record files claims nothing of alerts, answers or monitoring."""
+    written = make(filled(), tmp_path, origin=Origin.FILES, unreadable=2)
+    counts = found(written.report)
+
+    assert counts[ExceptionKind.UNREADABLE] == 2
+    assert ExceptionKind.UNACKNOWLEDGED not in counts
+    assert ExceptionKind.NOT_DELIVERED not in counts
+    assert "Made from record files" in page(written)
+
+
+def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the page or the table fails half way, the files of the last run stay as they were, and nothing else."""
+    table = filled()
+    before = {path: path.read_bytes() for path in make(table, tmp_path).paths}
+
+    def broken(*_arguments: object) -> object:
+        raise StoreUnavailableError("half way")
+
+    for module, name in ((files, "page_parts"), (AuditStore, "incident_items")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, broken)
+            with pytest.raises(StoreUnavailableError):
+                make(table, tmp_path)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_published_schema_is_that_of_the_types() -> None:
+    """docs/root-usage-report.schema.json is what `make docs` writes, and a schema."""
+    assert report_schema.PATH.read_text(encoding="utf-8") == report_schema.document()
+    jsonschema.Draft202012Validator.check_schema(report_schema.schema())
+
+
+def test_the_schema_knows_what_is_wrong(tmp_path: Path) -> None:
+    """A report with a field too many, or one too few, is not valid."""
+    content = document(make(filled(), tmp_path))
+
+    assert not SCHEMA.is_valid({**content, "more": 1})
+    assert not SCHEMA.is_valid({name: value for name, value in content.items() if name != "register"})
+    assert not SCHEMA.is_valid({**content, "register": [{**content["register"][0], "kind": "nothing"}]})
