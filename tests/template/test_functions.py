@@ -1,6 +1,7 @@
 """The functions and what stands around each: its settings, its log group, its source of events."""
 
 import pathlib
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ FUNCTIONS = {
     "NotifySnsFunction": "notify-sns",
     "NotifySlackFunction": "notify-slack",
     "WatchdogFunction": "watchdog",
+    "ReportFunction": "report",
 }
 # `sam validate` accepts a runtime that does not exist, so this list decides.
 RUNTIMES = {"python3.13"}
@@ -134,6 +136,20 @@ def test_log_group_with_retention(stack: Stack, function: str) -> None:
                 "ACCOUNT_NAMES",
             },
         ),
+        (
+            "ReportFunction",
+            {
+                "LOG_LEVEL",
+                "TABLE_NAME",
+                "STACK_NAME",
+                "REPORT_BUCKET",
+                "ALERT_TOPIC_ARN",
+                "SLACK_SECRET_ID",
+                "SLACK_ORIGIN",
+                "ACCOUNT_NAMES",
+                "ACKNOWLEDGE_MINUTES",
+            },
+        ),
     ],
 )
 def test_environment(stack: Stack, function: str, expected: set[str]) -> None:
@@ -200,8 +216,7 @@ def test_the_watchdog_runs_every_minute(stack: Stack) -> None:
     """A rule that is enabled invokes the watchdog every minute, and may; a run that failed or is late is let go."""
     rule = stack.of_type("AWS::Events::Rule")["WatchdogFunctionEveryMinute"]
     [target] = rule["Targets"]
-    [permission] = stack.of_type("AWS::Lambda::Permission").values()
-    [asynchronous] = stack.of_type("AWS::Lambda::EventInvokeConfig").values()
+    permission, asynchronous = invoked(stack, "Watchdog")
     not_again = {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
 
     assert (rule["Name"], rule["ScheduleExpression"]) == ("rootwatch-watchdog", "rate(1 minute)")
@@ -211,6 +226,31 @@ def test_the_watchdog_runs_every_minute(stack: Stack) -> None:
     assert permission["Principal"] == "events.amazonaws.com"
     assert permission["SourceArn"] == stack.arn("WatchdogFunctionEveryMinute")
     assert {key: asynchronous[key] for key in not_again} == not_again
+
+
+def invoked(stack: Stack, stem: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Who may invoke a function, and what becomes of an invocation that fails."""
+    kinds = ("AWS::Lambda::Permission", "AWS::Lambda::EventInvokeConfig")
+    [permission], [asynchronous] = (
+        [properties for name, properties in stack.of_type(kind).items() if name.startswith(f"{stem}Function")]
+        for kind in kinds
+    )
+    return permission, asynchronous
+
+
+def test_the_report_runs_on_the_first_of_the_month(stack: Stack) -> None:
+    """A rule that is enabled invokes the report on each first of the month, UTC, and may; what fails is tried again."""
+    rule = stack.of_type("AWS::Events::Rule")["ReportFunctionFirstOfTheMonth"]
+    [target] = rule["Targets"]
+    permission, asynchronous = invoked(stack, "Report")
+
+    assert (rule["Name"], rule["ScheduleExpression"]) == ("rootwatch-report", "cron(15 0 1 * ? *)")
+    assert rule.get("State", "ENABLED") == "ENABLED"
+    assert target["Arn"] == stack.arn("ReportFunction")
+    assert "Input" not in target  # the month before is its default
+    assert permission["SourceArn"] == stack.arn("ReportFunctionFirstOfTheMonth")
+    assert asynchronous["MaximumRetryAttempts"] == 2  # the most that Lambda does
+    assert stack.resources["ReportFunction"]["Properties"]["Timeout"] == 900
 
 
 def test_two_runs_of_the_watchdog_never_overlap(stack: Stack) -> None:
@@ -249,6 +289,7 @@ def test_the_order_of_the_stack() -> None:
         "SlackSecret",
         "NotifySlackFunction",
         "WatchdogFunction",
+        "ReportFunction",
     ]
 
     assert sorted(way, key=order.index) == way

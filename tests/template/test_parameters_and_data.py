@@ -36,6 +36,8 @@ PARAMETERS = {
     "SlackOrigin": "https://hooks.slack.com",
     "RunbookUrl": "",
     "Custodians": "",
+    "ReportRetentionDays": 400,
+    "AcknowledgeMinutes": 15,
     "LogRetentionDays": 400,
     "LogLevel": "INFO",
 }
@@ -139,6 +141,18 @@ def test_the_keys_of_the_table(stack: Stack) -> None:
     assert {attribute["AttributeType"] for attribute in table["AttributeDefinitions"]} == {"S"}
 
 
+def test_the_reports_are_kept(stack: Stack) -> None:
+    """Reports are versioned and locked in compliance mode for as long as the parameter says, and outlive the stack."""
+    bucket = stack.resources["ReportBucket"]
+    lock = bucket["Properties"]["ObjectLockConfiguration"]
+
+    assert (bucket["DeletionPolicy"], bucket["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert bucket["Properties"]["ObjectLockEnabled"] is True
+    assert bucket["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert (lock["Rule"]["DefaultRetention"]["Mode"], lock["ObjectLockEnabled"]) == ("COMPLIANCE", "Enabled")
+    assert int(lock["Rule"]["DefaultRetention"]["Days"]) == 400
+
+
 def test_the_key_outlives_the_stack(stack: Stack) -> None:
     """The key is retained and rotated: messages under way must stay readable."""
     key = stack.resources["RootwatchKey"]
@@ -180,6 +194,7 @@ def test_outputs_tell_what_is_next(stack: Stack) -> None:
         "IntakeDeadLetterQueueUrl",
         "AlertTopicArn",
         "OperationsTopicArn",
+        "ReportBucketName",
         "SlackSecretName",
         "Unconfigured",
         "NextSteps",

@@ -6,9 +6,15 @@ import pytest
 
 from tests.template.stack import ACCOUNT, Stack, statements
 
-FUNCTIONS = ("DetectFunction", "NotifySnsFunction", "NotifySlackFunction", "WatchdogFunction")
-# The only resources that end in a wildcard: a log group's ARN covers its streams, ListStreams knows no single stream.
-WILDCARD_RESOURCES = re.compile(r":log-group:/aws/lambda/[a-z-]+:\*$|:table/[a-z-]+/stream/\*$")
+FUNCTIONS = ("DetectFunction", "NotifySnsFunction", "NotifySlackFunction", "WatchdogFunction", "ReportFunction")
+# The only resources that end in a wildcard: a log group's ARN covers its streams, ListStreams knows no single stream,
+# the report's three files are named by their month.
+WILDCARD_RESOURCES = re.compile(
+    r":log-group:/aws/lambda/[a-z-]+:\*$|:table/[a-z-]+/stream/\*$|^arn-of-ReportBucket/root-usage-\*$"
+)
+# IAM's two actions about the account itself, which know no resource.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html
+WITHOUT_RESOURCE = ["iam:GenerateCredentialReport", "iam:GetCredentialReport"]
 TLS_ONLY = {"Bool": {"aws:SecureTransport": "false"}}
 OF_THIS_ACCOUNT = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
 
@@ -34,6 +40,7 @@ def all_policies(stack: Stack) -> list[dict[str, object]]:
         *(p["PolicyDocument"] for role in stack.of_type("AWS::IAM::Role").values() for p in role["Policies"]),
         *(policy["PolicyDocument"] for policy in stack.of_type("AWS::SQS::QueuePolicy").values()),
         *(policy["PolicyDocument"] for policy in stack.of_type("AWS::SNS::TopicPolicy").values()),
+        *(policy["PolicyDocument"] for policy in stack.of_type("AWS::S3::BucketPolicy").values()),
         *(key["KeyPolicy"] for key in stack.of_type("AWS::KMS::Key").values()),
     ]
     return [statement for document in documents for statement in statements(document)]
@@ -68,7 +75,8 @@ def test_roles_have_no_wildcards(stack: Stack, function: str) -> None:
         assert statement["Effect"] == "Allow"
         assert not [action for action in actions if "*" in action]
         assert len(resources) == 1
-        assert "*" not in resources[0] or WILDCARD_RESOURCES.search(resources[0])
+        known = WILDCARD_RESOURCES.search(resources[0]) or actions == WITHOUT_RESOURCE
+        assert "*" not in resources[0] or known
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -81,6 +89,10 @@ def test_rows_are_bounded_by_their_keys(stack: Stack, function: str) -> None:
     for statement in on_the_table:
         condition = statement["Condition"]
         assert isinstance(condition, dict)
+        if statement["Action"] == ["dynamodb:Scan"]:  # which states no keys; it sees nothing but partition keys instead
+            assert condition["ForAllValues:StringEquals"] == {"dynamodb:Attributes": ["pk"]}
+            assert function == "ReportFunction"
+            continue
         keys = condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
         assert keys
         assert "*" not in keys
@@ -93,7 +105,7 @@ def test_nobody_deletes_evidence(stack: Stack, function: str) -> None:
     on_the_table = [s for s in allowed(stack, function) if s["Resource"] == [stack.arn("AuditTable")]]
     actions = {action for s in on_the_table for action in s["Action"]}  # type: ignore[attr-defined]
 
-    assert actions <= {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:PutItem"}
+    assert actions <= {"dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:Scan"}
     if function.startswith("Notify"):
         assert "EVENTS#" not in str(on_the_table)
 
@@ -113,6 +125,7 @@ def test_a_function_may_use_what_it_is_told_of(stack: Stack, function: str) -> N
         ),
         "ALERT_TOPIC_ARN": stack.arn("AlertTopic"),
         "SLACK_SECRET_ID": stack.arn("SlackSecret"),
+        "REPORT_BUCKET": f"{stack.arn('ReportBucket')}/root-usage-*",
     }
 
     assert {named[variable] for variable in variables if variable in named} <= resources
@@ -132,13 +145,14 @@ def test_organizations_is_asked_only_where_that_is_wanted(stack: Stack) -> None:
 
 
 def test_who_keeps_what_was_looked_up(stack: Stack) -> None:
-    """Of the cache the watchdog has the names of accounts, detect all, and the notifiers nothing."""
+    """Of the cache watchdog and report have the names of accounts, detect all, and the notifiers nothing."""
     cached = {function: set(re.findall(r"CACHE#[a-z*-]+", str(allowed(stack, function)))) for function in FUNCTIONS}
     assert cached == {
         "DetectFunction": {"CACHE#*"},
         "NotifySnsFunction": set(),
         "NotifySlackFunction": set(),
         "WatchdogFunction": {"CACHE#account-name", "CACHE#service"},
+        "ReportFunction": {"CACHE#account-name"},
     }
 
 
@@ -156,14 +170,14 @@ def test_the_watchdog_scans_an_index_and_writes_no_records(stack: Stack) -> None
 
 
 def test_the_slack_secret_is_read_by_those_who_send(stack: Stack) -> None:
-    """Besides the watchdog, which sends again, only notify_slack may read the webhook and only notify_sns publish."""
+    """Besides watchdog and report, only notify_slack may read the webhook and only notify_sns publish."""
     secret, topic = stack.arn("SlackSecret"), stack.arn("AlertTopic")
 
     def users(resource: str) -> list[str]:
         return [f for f in FUNCTIONS if any(s["Resource"] == [resource] for s in allowed(stack, f))]
 
-    assert users(secret) == ["NotifySlackFunction", "WatchdogFunction"]
-    assert users(topic) == ["NotifySnsFunction", "WatchdogFunction"]
+    assert users(secret) == ["NotifySlackFunction", "WatchdogFunction", "ReportFunction"]
+    assert users(topic) == ["NotifySnsFunction", "WatchdogFunction", "ReportFunction"]
     assert users(stack.arn("OperationsTopic")) == ["WatchdogFunction"]
 
 
@@ -176,7 +190,26 @@ def test_the_watchdog_counts_dead_letters_and_takes_none(stack: Stack, queue: st
     assert set(statement["Action"]) <= {"sqs:GetQueueAttributes", "sqs:SendMessage"}
 
 
-@pytest.mark.parametrize("function", ["NotifySnsFunction", "WatchdogFunction"])
+def test_the_report_reads_all_and_writes_its_files_only(stack: Stack) -> None:
+    """The report writes nothing in the table, and puts files into its bucket, which it can neither read nor empty."""
+    actions = {action for s in allowed(stack, "ReportFunction") for action in s["Action"]}  # type: ignore[attr-defined]
+
+    assert "dynamodb:PutItem" not in actions
+    assert [action for action in actions if action.startswith("s3:")] == ["s3:PutObject"]
+
+
+def test_the_bucket_of_reports_is_private_and_refuses_plain_http(stack: Stack) -> None:
+    """Nothing in the bucket is public, and nobody talks to it without TLS."""
+    bucket = stack.resources["ReportBucket"]["Properties"]
+    [policy] = stack.of_type("AWS::S3::BucketPolicy").values()
+    [statement] = statements(policy["PolicyDocument"])
+
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert (statement["Effect"], statement["Principal"], statement["Condition"]) == ("Deny", "*", TLS_ONLY)
+    assert statement["Resource"] == [stack.arn("ReportBucket"), f"{stack.arn('ReportBucket')}/*"]
+
+
+@pytest.mark.parametrize("function", ["NotifySnsFunction", "WatchdogFunction", "ReportFunction"])
 def test_who_publishes_may_encrypt(stack: Stack, function: str) -> None:
     """A function that publishes to an encrypted topic may use its key, through SNS only."""
     [statement] = [s for s in allowed(stack, function) if s["Resource"] == [stack.arn("RootwatchKey")]]

@@ -8,7 +8,7 @@ from tests.template.stack import Stack
 
 FOURTEEN_DAYS = 1209600
 DEAD_LETTER_QUEUES = ["IntakeDeadLetterQueue", "RuleDeadLetterQueue", "NotifyDeadLetterQueue"]
-FUNCTIONS = ["DetectFunction", "NotifySnsFunction", "NotifySlackFunction", "WatchdogFunction"]
+FUNCTIONS = ["DetectFunction", "NotifySnsFunction", "NotifySlackFunction", "WatchdogFunction", "ReportFunction"]
 
 
 def alarms_on(stack: Stack, metric: str, dimension: str, value: str) -> list[dict[str, Any]]:

@@ -47,6 +47,8 @@ ANY_TEXT = (
     "client_kind", "incident_id", "source_kind",
 )  # fmt: skip
 """Fields of a row that could hold a text of a record, or whatever somebody wrote into the table."""
+LATER_FIELDS = {"expected", "declared_use", "source_owner", "role_alternative", "root_need"}
+"""Fields that an older version did not write."""
 SCHEMA = jsonschema.Draft202012Validator(report_schema.schema())
 
 
@@ -321,14 +323,17 @@ def test_a_head_that_was_changed_is_an_exception(tmp_path: Path) -> None:
 def test_rows_of_an_older_version_are_read(tmp_path: Path) -> None:
     """Rows that lack what a later version writes are counted as what they are, and as older."""
     table = filled()
+    before = make(table, tmp_path).report
     for sk, item in table._partitions[event_partition(ACCOUNT, MONTH)].items():
-        kept = {name: value for name, value in item.items() if name not in {"expected", "declared_use", "source_owner"}}
+        kept = {name: value for name, value in item.items() if name not in LATER_FIELDS}
         table._partitions[event_partition(ACCOUNT, MONTH)][sk] = {**kept, "schema_version": 1}
     written = make(table, tmp_path)
 
     assert written.report.integrity.older_rows == 7
     assert written.report.use_count == 2
     assert found(written.report)[ExceptionKind.UNDECLARED] == 2
+    assert written.report.policies == before.policies
+    assert written.report.needed_root == before.needed_root
 
 
 def test_records_without_a_time_count_by_their_arrival(tmp_path: Path) -> None:

@@ -258,5 +258,40 @@ class WatchdogSettings:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """What `functions/report` needs. `region` is where the bucket is, as Lambda states it."""
+
+    table_name: str
+    stack_name: str
+    bucket_name: str
+    alert_topic_arn: str
+    slack_secret_id: str
+    slack_origin: str
+    acknowledge_minutes: int
+    region: str
+    account_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def from_environment(cls, values: Mapping[str, str]) -> "ReportSettings":
+        """Read the settings of `functions/report`.
+
+        Raises:
+            SettingsError: a variable is missing or malformed; no retry helps before the deployment is mended.
+
+        """
+        return cls(
+            table_name=_required(values, "TABLE_NAME"),
+            stack_name=_required(values, "STACK_NAME"),
+            bucket_name=_required(values, "REPORT_BUCKET"),
+            alert_topic_arn=_required(values, "ALERT_TOPIC_ARN"),
+            slack_secret_id=_required(values, "SLACK_SECRET_ID"),
+            slack_origin=_origin(values, "SLACK_ORIGIN", "https://hooks.slack.com"),
+            acknowledge_minutes=_whole_number(values, "ACKNOWLEDGE_MINUTES", default=15, least=1, most=1440),
+            region=values.get("AWS_REGION", "").strip() or values.get("AWS_DEFAULT_REGION", "").strip() or "us-east-1",
+            account_names=account_names(_entries(values, "ACCOUNT_NAMES"), "ACCOUNT_NAMES"),
+        )
+
+
 def _idle_minutes(values: Mapping[str, str]) -> int:
     return _whole_number(values, "INCIDENT_IDLE_MINUTES", default=60, least=5, most=1440)

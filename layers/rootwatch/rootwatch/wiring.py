@@ -30,8 +30,15 @@ from rootwatch.context.network_owner import Owner
 from rootwatch.context.surroundings import BATCH_SECONDS, LookUps
 from rootwatch.delivery import Sender, Sent, Unconfigured, deliver
 from rootwatch.detections.detection import OwnResources
-from rootwatch.errors import DamagedItemError, DeliveryFailedError, DeliveryRefusedError, LookUpFailedError
-from rootwatch.settings import DetectSettings, NotifySlackSettings, NotifySnsSettings, WatchdogSettings, environment
+from rootwatch.errors import DamagedItemError, DeliveryFailedError, DeliveryRefusedError, LookUpFailedError, ReportError
+from rootwatch.settings import (
+    DetectSettings,
+    NotifySlackSettings,
+    NotifySnsSettings,
+    ReportSettings,
+    WatchdogSettings,
+    environment,
+)
 
 if TYPE_CHECKING:
     import boto3
@@ -40,6 +47,8 @@ if TYPE_CHECKING:
 
     from rootwatch.channels.notice import Notice
     from rootwatch.pipeline import Message, Recorder
+    from rootwatch.report.posture import RootCredentials
+    from rootwatch.report.reporter import Reporter
     from rootwatch.watchdog import LetterQueue, Watchdog
 
 _Answer = TypeVar("_Answer")
@@ -48,6 +57,10 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 _CONFIG: Final = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
 """Two tries of eight seconds at most fit the functions' time; what fails then, the queue or the stream tries again."""
+_REPORT_CONFIG: Final = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "max_attempts": 8})
+"""For the report, which nobody waits for: a throttled table or bucket is asked again for minutes."""
+_CREDENTIAL_REPORT_TRIES: Final = 15
+_SECONDS_PER_TRY: Final = 2.0
 _LOOK_UP_CONFIG: Final = Config(
     connect_timeout=BATCH_SECONDS, read_timeout=BATCH_SECONDS, retries={"mode": "standard", "total_max_attempts": 1}
 )
@@ -540,8 +553,8 @@ def _sns_notices(topic_arn: str) -> "Callable[[Notice], Sent]":
     return lambda each: Sent(sns.publish(client, notice.sns_arguments(each, topic_arn)))
 
 
-def _slack_notices(settings: NotifySlackSettings) -> "Callable[[Notice], Sent | Unconfigured]":
-    import requests  # noqa: PLC0415 - the watchdog only
+def _slack_notices(settings: NotifySlackSettings | ReportSettings) -> "Callable[[Notice], Sent | Unconfigured]":
+    import requests  # noqa: PLC0415 - the watchdog and the report only
 
     from rootwatch.channels import notice, slack, slack_bot  # noqa: PLC0415
 
@@ -561,3 +574,78 @@ def _slack_notices(settings: NotifySlackSettings) -> "Callable[[Notice], Sent | 
         return Sent(slack.post(session, address, message))
 
     return tell
+
+
+# --- report --------------------------------------------------------------------------------------------------------
+
+
+@cache
+def reporter() -> "Reporter":
+    """Return what `functions/report` works with.
+
+    Raises:
+        SettingsError: the environment is wrong; no retry helps before the deployment is mended.
+
+    """
+    from rootwatch.report.reporter import Reporter, console_address  # noqa: PLC0415 - the report only
+
+    settings = ReportSettings.from_environment(environment())
+    client = _session().client("s3", config=_REPORT_CONFIG)
+
+    def put(path: Path, content_type: str) -> None:
+        try:
+            with path.open("rb") as file:
+                client.put_object(
+                    Bucket=settings.bucket_name,
+                    Key=path.name,
+                    Body=file,
+                    ContentType=content_type,
+                    ChecksumAlgorithm="SHA256",  # S3 refuses what arrived otherwise than it was sent
+                )
+        except (ClientError, BotoCoreError) as error:
+            message = (
+                f"The bucket did not take {path.name} ({_code(error)}); look at its policy and the function's role."
+            )
+            raise DeliveryFailedError(message) from error
+
+    return Reporter(
+        store=AuditStore(DynamoTable(_session().client("dynamodb", config=_REPORT_CONFIG), settings.table_name)),
+        stack_name=settings.stack_name,
+        names=settings.account_names,
+        acknowledge_within=timedelta(minutes=settings.acknowledge_minutes),
+        now=_now,
+        put=put,
+        address=lambda name: console_address(settings.alert_topic_arn, settings.region, settings.bucket_name, name),
+        credentials=_own_credentials,
+        tell={
+            "sns": _sns_notices(settings.alert_topic_arn),
+            "slack": _slack_notices(settings),
+        },
+    )
+
+
+def _own_credentials() -> "RootCredentials":
+    """Return what the credential report of this account says of root.
+
+    Raises:
+        ReportError: IAM did not give it, or not within 30 seconds; the message says why.
+
+    """
+    from rootwatch.report.posture import read_credential_report  # noqa: PLC0415 - the report only
+
+    client = _session().client("iam", config=_CONFIG)
+    try:
+        for _ in range(_CREDENTIAL_REPORT_TRIES):
+            if client.generate_credential_report()["State"] == "COMPLETE":
+                break
+            time.sleep(_SECONDS_PER_TRY)
+        text = client.get_credential_report()["Content"].decode(errors="replace")
+    except (ClientError, BotoCoreError) as error:
+        message = f"not read: IAM did not give the credential report ({_code(error)})"
+        raise ReportError(message) from error
+    return read_credential_report(text)
+
+
+def _code(error: ClientError | BotoCoreError) -> str:
+    code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
+    return str(code or type(error).__name__)

@@ -227,6 +227,9 @@ def event_item(event: RecordedEvent, received_at: datetime) -> Item:
         "event_id_reused": observation.event_id_reused,
         "expected": str(event.expectation.kind) if event.expectation and event.expectation.applies else None,
         "declared_use": event.expectation.declared.id if event.expectation and event.expectation.declared else None,
+        # As it was known at the time: the report of a month must not change with what we learn later.
+        "root_need": observation.root_need.sentence if observation.root_need else None,
+        "role_alternative": observation.role_alternative,
         "from_cloudtrail": record.envelope.from_cloudtrail if record.envelope else None,
         "sent_at": moment_text(observation.sent_at) if observation.sent_at else None,
         "received_at": moment_text(received_at),

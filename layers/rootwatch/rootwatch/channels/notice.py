@@ -28,32 +28,40 @@ class Notice:
     """What people are told about the watch itself: `at` is the moment (UTC), `paragraphs` in the order of reading.
 
     `urgent` says whether something is wrong; what is well again is not. The texts are on one line each and bounded by
-    `make_notice`.
+    `make_notice`. `links` are addresses of our own with what they lead to, and hold nothing of a record.
     """
 
     headline: str
     paragraphs: tuple[str, ...]
     urgent: bool
     at: datetime
+    links: tuple[tuple[str, str], ...] = ()
 
 
-def make_notice(headline: str, paragraphs: Sequence[str], at: datetime, *, urgent: bool) -> Notice:
+def make_notice(
+    headline: str, paragraphs: Sequence[str], at: datetime, *, urgent: bool, links: Sequence[tuple[str, str]] = ()
+) -> Notice:
     """Return a notice whose texts are bounded and have nothing hidden in them, whatever a table's item said."""
     return Notice(
         visible(headline, LONGEST_HEADLINE),
         tuple(visible(paragraph, LONGEST_PARAGRAPH) for paragraph in paragraphs[:MOST_PARAGRAPHS]),
         urgent,
         at,
+        tuple(links),
     )
 
 
 def slack_payload(notice: Notice) -> dict[str, Any]:
-    """Return the message of a notice as Slack takes it. Every text is `plain_text`, which Slack does not interpret."""
+    """Return the message of a notice as Slack takes it: `plain_text`, which Slack does not interpret, but for links."""
     sign = "⚠️" if notice.urgent else "✅"
     # Escaped, because the notification's text is the one thing here that Slack reads as markup.
     text = notice.headline.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain(f"{sign} Rootwatch: {notice.headline}")}]
     blocks += [{"type": "section", "text": _plain(paragraph)} for paragraph in notice.paragraphs]
+    blocks += [
+        {"type": "section", "text": {"type": "mrkdwn", "text": f"<{address}|{label}>"}}
+        for label, address in notice.links
+    ]
     blocks.append({"type": "context", "elements": [_plain(f"About the watch itself, {clock(notice.at)}")]})
     return {"text": f"{sign} Rootwatch: {text}", "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
@@ -71,6 +79,8 @@ def sns_arguments(notice: Notice, topic_arn: str) -> "PublishInputTypeDef":
     lines = [*textwrap.wrap(notice.headline, _WIDTH)]
     for paragraph in notice.paragraphs:
         lines += ["", *textwrap.wrap(paragraph, _WIDTH, break_on_hyphens=False)]
+    for label, address in notice.links:
+        lines += ["", f"{label}:", address]  # not wrapped: it would lead nowhere
     text = "\n".join([*lines, "", f"About the watch itself, {clock(notice.at)}"]) + "\n"
     document = json.dumps(
         {
@@ -79,6 +89,7 @@ def sns_arguments(notice: Notice, topic_arn: str) -> "PublishInputTypeDef":
             "time": notice.at.isoformat().replace("+00:00", "Z"),
             "headline": notice.headline,
             "paragraphs": list(notice.paragraphs),
+            "links": [{"label": label, "address": address} for label, address in notice.links],
         },
         ensure_ascii=False,
     )

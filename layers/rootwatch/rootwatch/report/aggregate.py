@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import count
 from types import MappingProxyType
 from typing import Final
@@ -69,6 +70,8 @@ _ASSUMED: Final = frozenset({"root.assumed", "root.assumed_session_activity"})
 _TAMPERED: Final = "root.rootwatch_tampered"
 _STAGES: Final = {detection.id: detection.stage for detection in BY_ID.values()}
 _RANKS: Final = {str(severity): severity.rank for severity in Severity}
+_FAILED: Final = frozenset({str(Outcome.FAILURE), str(Outcome.DENIED), str(Outcome.ERROR)})
+_EXPECTED: Final = frozenset(map(str, ExpectationKind))
 _LATE: Final = timedelta(minutes=15)
 _KINDS: Final = (UseKind.OTHER, UseKind.ATTEMPT, UseKind.DELEGATED, UseKind.ROOT)
 """What a row of the register is, by the gravest of its records, the last first."""
@@ -301,6 +304,12 @@ def _texts(item: Mapping[str, Value], name: str) -> list[str]:
     return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
 
+@lru_cache(maxsize=4096)
+def _shown(text: str, longest: int) -> str:
+    """Clean a text as `visible` does; most of a month's texts are the same few."""
+    return visible(text, longest)
+
+
 def _moment(item: Mapping[str, Value], name: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(_text(item, name))
@@ -403,7 +412,6 @@ class _UseCount:
     event_ids: dict[str, None] = field(default_factory=dict)
     expected: Counter[str] = field(default_factory=Counter)
     declared: dict[str, None] = field(default_factory=dict)
-    unproven: bool = False
 
 
 class _Month:
@@ -449,14 +457,11 @@ class _Month:
         version = item.get("schema_version")
         totals.older += not isinstance(version, int) or version < SCHEMA_VERSION
         if region := _text(item, "region"):
-            self._region(visible(region, 40))
-        event_id = visible(_text(item, "event_id") or "without an event id", 64)
-        where = f"account {self._account_id}, event {event_id}"
+            self._region(_shown(region, 40))
         if item.get("event_id_reused") is True:
-            totals.note(ExceptionKind.EVENT_ID_REUSED, where)
-        unproven = item.get("from_cloudtrail") is False
-        if unproven:
-            totals.note(ExceptionKind.NOT_FROM_CLOUDTRAIL, where)
+            totals.note(ExceptionKind.EVENT_ID_REUSED, self._where(item))
+        if item.get("from_cloudtrail") is False:
+            totals.note(ExceptionKind.NOT_FROM_CLOUDTRAIL, self._where(item))
         sent = _moment(item, "sent_at")
         totals.late += sent is not None and stated is not None and sent - stated > _LATE
         if _TAMPERED in detections:
@@ -477,7 +482,9 @@ class _Month:
         if use is None:
             use = self._uses[incident_id] = _UseCount(kind, at, at)
         self._count_use(use, item, at, kind, detections)
-        use.unproven = use.unproven or unproven
+
+    def _where(self, item: Item) -> str:
+        return f"account {self._account_id}, event {_shown(_text(item, 'event_id') or 'without an event id', 64)}"
 
     def _region(self, region: str) -> None:
         if len(self._totals.regions) < MOST_NAMES:
@@ -500,8 +507,8 @@ class _Month:
         if item.get("outcome") == str(Outcome.SUCCESS) and not _SIGN_INS.isdisjoint(detections):
             totals.mfa[_mfa(item.get("mfa_used"))] += 1
             self._counts["sign_ins"] += 1
-        owner = visible(_text(item, "source_owner") or _kind_of_source(item), 60)
-        country = visible(_text(item, "source_country"), 20)
+        owner = _shown(_text(item, "source_owner") or _kind_of_source(item), 60)
+        country = _shown(_text(item, "source_country"), 20)
         name = f"{owner} ({country})" if country else owner
         totals.owners[name if name in totals.owners or len(totals.owners) < MOST_NAMES else OTHERS] += 1
 
@@ -511,15 +518,15 @@ class _Month:
         totals.recovery_count += is_recovery
         totals.attempt_count += not is_recovery
         if len(totals.attempts) < MOST_ATTEMPTS:
-            what = visible(BY_ID[detections[0]].title if detections[0] in BY_ID else detections[0], 80)
+            what = _shown(BY_ID[detections[0]].title if detections[0] in BY_ID else detections[0], 80)
             totals.attempts.append(
                 Attempt(
                     at,
                     self._account_id,
                     what,
-                    visible(_text(item, "outcome") or "not stated", 20),
-                    visible(_text(item, "source_ip") or "not stated", 48),
-                    visible(_text(item, "event_id") or "not stated", 64),
+                    _shown(_text(item, "outcome") or "not stated", 20),
+                    _shown(_text(item, "source_ip") or "not stated", 48),
+                    _shown(_text(item, "event_id") or "not stated", 64),
                 )
             )
 
@@ -530,69 +537,77 @@ class _Month:
             return
         record = _record(item)
         who = record.actor.arn or record.actor.principal_id if record is not None else None
-        target = f" on {visible(record.target, 80)}" if record is not None and record.target else ""
-        what = f"{visible(_text(item, 'event_name') or 'not stated', 64)}{target}"
-        severity = visible(_text(item, "severity"), 16)
-        totals.changes.append(Change(at, self._account_id, what, visible(who or "not stated", 120), severity))
+        target = f" on {_shown(record.target, 80)}" if record is not None and record.target else ""
+        what = f"{_shown(_text(item, 'event_name') or 'not stated', 64)}{target}"
+        severity = _shown(_text(item, "severity"), 16)
+        totals.changes.append(Change(at, self._account_id, what, _shown(who or "not stated", 120), severity))
 
     def _count_use(self, use: _UseCount, item: Item, at: datetime, kind: UseKind, detections: list[str]) -> None:
-        outcome = visible(_text(item, "outcome") or "unknown", 20)
-        use.kind = max(use.kind, kind, key=_KINDS.index)
+        outcome = _shown(_text(item, "outcome") or "unknown", 20)
+        if kind is not use.kind:
+            use.kind = max(use.kind, kind, key=_KINDS.index)
         use.first_at, use.last_at = min(use.first_at, at), max(use.last_at, at)
         severity = _text(item, "severity")
-        use.severity = max(use.severity, severity, key=lambda each: _RANKS.get(each, 0))
-        self._worst = max(self._worst, severity, key=lambda each: _RANKS.get(each, 0))
+        if _RANKS.get(severity, 0) > _RANKS.get(use.severity, 0):
+            use.severity = severity
+        if _RANKS.get(severity, 0) > _RANKS[self._worst]:
+            self._worst = severity
         use.stage = max(use.stage, _stage(detections))
         use.records += 1
         use.outcomes[outcome if outcome in use.outcomes or len(use.outcomes) < MOST_ENTRIES else OTHERS] += 1
-        for detection in detections:
-            if detection in BY_ID:
-                _insert(use.detections, detection)
-        _insert(use.event_ids, visible(_text(item, "event_id") or "without an event id", 64))
-        _insert(use.regions, visible(_text(item, "region"), 40))
+        for detection in filter(BY_ID.__contains__, detections):
+            _insert(use.detections, detection)
+        if len(use.event_ids) < MOST_ENTRIES:
+            _insert(use.event_ids, _shown(_text(item, "event_id") or "without an event id", 64))
+        _insert(use.regions, _shown(_text(item, "region"), 40))
         if kind is not UseKind.OTHER:
-            _insert(use.actors, visible(_text(item, "actor"), 30).replace("_", " "))
-            _insert(use.clients, visible(_text(item, "client_kind"), 30).replace("_", " "))
             self._count_source(use, item, kind)
         if kind.is_use:
-            use.mfa.add(_mfa(item.get("mfa_used")))
-            expected = _text(item, "expected")
-            use.expected[expected if expected in set(ExpectationKind) else str(ExpectationKind.NONE)] += 1
-            _insert(use.declared, _text(item, "declared_use") if expected != str(ExpectationKind.NONE) else "")
-            self._totals.lowered += expected == str(ExpectationKind.MATCHED)
-        name = visible(_text(item, "event_name") or "(no event name)", 60)
-        failed = outcome in {str(Outcome.FAILURE), str(Outcome.DENIED), str(Outcome.ERROR)}
+            self._count_expected(use, item)
         if item.get("read_only") is True:
             use.reads += 1
         else:
-            name = f"{FAILED_ACT}{name}" if failed else name
+            name = _shown(_text(item, "event_name") or "(no event name)", 60)
+            name = f"{FAILED_ACT}{name}" if outcome in _FAILED else name
             use.acts[name if name in use.acts or len(use.acts) < MOST_NAMES else OTHERS] += 1
         if kind is UseKind.ROOT and outcome == str(Outcome.SUCCESS) and _SIGN_INS.isdisjoint(detections):
             self._count_need(use, item)
 
+    def _count_expected(self, use: _UseCount, item: Item) -> None:
+        use.mfa.add(_mfa(item.get("mfa_used")))
+        stated = _text(item, "expected")
+        expected = stated if stated in _EXPECTED else str(ExpectationKind.NONE)
+        use.expected[expected] += 1
+        if expected != str(ExpectationKind.NONE):
+            _insert(use.declared, _text(item, "declared_use"))
+        self._totals.lowered += expected == str(ExpectationKind.MATCHED)
+
     def _count_source(self, use: _UseCount, item: Item, kind: UseKind) -> None:
+        _insert(use.actors, _shown(_text(item, "actor"), 30).replace("_", " "))
+        _insert(use.clients, _shown(_text(item, "client_kind"), 30).replace("_", " "))
         address = _text(item, "source_ip")
-        owner = visible(_text(item, "source_owner"), 60)
-        country = visible(_text(item, "source_country"), 20)
-        words = visible(address, 48) or _kind_of_source(item)
+        owner = _shown(_text(item, "source_owner"), 60)
+        country = _shown(_text(item, "source_country"), 20)
+        words = _shown(address, 48) or _kind_of_source(item)
         around = ", ".join(each for each in (owner, country) if each)
         _insert(use.sources, f"{words} ({around})" if around else words)
         if kind.is_use and item.get("outcome") == str(Outcome.SUCCESS) and self._know(address):
-            _insert(use.new_sources, visible(address, 48))
+            _insert(use.new_sources, _shown(address, 48))
 
     def _count_need(self, use: _UseCount, item: Item) -> None:
         """Count what root did although a role could have, and what needed root."""
-        record = _record(item)
-        if record is None:
-            return
-        action = role_alternative.for_record(record)
-        if action is None:
-            need = root_tasks.need(record)
-            if need is not None:
-                self._totals.needed_root[need.sentence] += 1
-            return
-        use.avoidable[action] += 1
-        self._totals.avoidable.setdefault(self._account_id, Counter())[action] += 1
+        if "role_alternative" in item:
+            action, need = _text(item, "role_alternative") or None, _text(item, "root_need") or None
+        else:  # a row of an older version
+            record = _record(item)
+            action = role_alternative.for_record(record) if record is not None else None
+            found = root_tasks.need(record) if record is not None else None
+            need = found.sentence if found is not None else None
+        if need is not None:
+            self._totals.needed_root[_shown(need, 200)] += 1
+        elif action is not None:
+            use.avoidable[_shown(action, 160)] += 1
+            self._totals.avoidable.setdefault(self._account_id, Counter())[_shown(action, 160)] += 1
 
     # --- at the end ------------------------------------------------------------------------------------------------
 
@@ -680,7 +695,7 @@ class _Month:
 
 def _kind_of_source(item: Mapping[str, Value]) -> str:
     kind = _text(item, "source_kind")
-    return "owner not looked up" if kind == "public" else visible(kind.replace("_", " ") or "not stated", 30)
+    return "owner not looked up" if kind == "public" else _shown(kind.replace("_", " ") or "not stated", 30)
 
 
 def _mfa_of(stated: set[str]) -> str:

@@ -369,7 +369,6 @@ class Posture:
 
     account_id: str
     account_name: str
-    taken_at: datetime | None
     mfa: bool | None
     active_keys: int
     uses: tuple[CredentialUse, ...]

@@ -48,7 +48,6 @@ class RootCredentials:
     mfa: bool | None
     active_keys: int
     uses: tuple[KnownUse, ...]
-    taken_at: datetime | None = None
 
     def note(self, at: datetime, *, by_key: bool) -> None:
         """Take note of a recorded use: a sign-in with the password, or a call with an access key."""
@@ -66,12 +65,8 @@ class Postures:
     failed: bool = False
 
 
-def read_credential_report(text: str, taken_at: datetime | None = None) -> RootCredentials:
+def read_credential_report(text: str) -> RootCredentials:
     """Read root's row of a credential report, the CSV that IAM gives.
-
-    Args:
-        text: the whole report.
-        taken_at: when IAM made it (UTC), None where nobody says so.
 
     Raises:
         ReportError: it is no credential report, or has no row of root; no retry helps.
@@ -89,7 +84,7 @@ def read_credential_report(text: str, taken_at: datetime | None = None) -> RootC
         )
         raise ReportError(message)
     keys = [_flag(row, f"access_key_{number}_active") for number in (1, 2)]
-    return RootCredentials(found[1], _flag(row, "mfa_active"), keys.count(True), tuple(_uses(row)), taken_at)
+    return RootCredentials(found[1], _flag(row, "mfa_active"), keys.count(True), tuple(_uses(row)))
 
 
 def _uses(row: Mapping[str, str]) -> Iterator[KnownUse]:
@@ -116,7 +111,7 @@ def _flag(row: Mapping[str, str], column: str) -> bool | None:
 def compared(credentials: RootCredentials, period: Period, name: str) -> Posture:
     """Return the posture of an account, after all of its records went by."""
     uses = tuple(CredentialUse(use.what, use.at, _state(use, period)) for use in credentials.uses)
-    return Posture(credentials.account_id, name, credentials.taken_at, credentials.mfa, credentials.active_keys, uses)
+    return Posture(credentials.account_id, name, credentials.mfa, credentials.active_keys, uses)
 
 
 def _state(use: KnownUse, period: Period) -> str:

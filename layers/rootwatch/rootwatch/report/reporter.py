@@ -1,0 +1,128 @@
+"""The report by the clock: made, kept in the bucket, and told where to find it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+from urllib.parse import quote
+
+from rootwatch.audit.store import AuditStore
+from rootwatch.channels.notice import Notice, make_notice
+from rootwatch.errors import DeliveryError, DeliveryFailedError, ReportError
+from rootwatch.report.aggregate import Reading
+from rootwatch.report.files import Written, file_name, write_report
+from rootwatch.report.model import Origin, counted, month_before, period_of
+from rootwatch.report.posture import Postures, RootCredentials
+
+CONTENT_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".csv": "text/csv; charset=utf-8",
+    ".json": "application/json",
+}
+MOST_TOLD: Final = 8
+"""Kinds of exception that the summary names."""
+OTHERS_NOT_READ: Final = "not read (a stack reads the credential report of its own account only)"
+_CONSOLES: Final = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+"""https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Makes the report of a month, keeps it and tells of it.
+
+    `put` keeps a file of this content type under its name; `address` is where a kept file is found; `credentials` reads
+    the account's own credential report, and raises `ReportError` where it cannot; `tell` are the channels.
+    """
+
+    store: AuditStore
+    stack_name: str
+    names: Mapping[str, str]
+    acknowledge_within: timedelta
+    now: Callable[[], datetime]
+    put: Callable[[Path, str], None]
+    address: Callable[[str], str]
+    credentials: Callable[[], RootCredentials]
+    tell: Mapping[str, Callable[[Notice], Any]]
+
+    def report(self, month: object = None) -> dict[str, Any]:
+        """Report a month (`2026-11`), by default the one before now, and return what was kept and found.
+
+        The page, which people open, is kept last, and nobody is told before all of it is kept. A repetition keeps and
+        tells the same again.
+
+        Raises:
+            ReportError: there is no such month, or it has not begun; no retry helps before it has.
+            StoreError: the table did not answer; a retry helps.
+            DeliveryFailedError: the bucket or a channel did not take it; a retry helps.
+
+        """
+        now = self.now().replace(microsecond=0)
+        if month is not None and not isinstance(month, str):
+            message = "Expected is a month such as 2026-11."
+            raise ReportError(message)
+        period = period_of(month or month_before(now), now)
+        reading = Reading(
+            self.store, Origin.TABLE, self.names, self._postures(), acknowledge_within=self.acknowledge_within
+        )
+        with TemporaryDirectory() as folder:
+            written = write_report(reading, period, Path(folder), now)
+            for path in written.paths:
+                self.put(path, CONTENT_TYPES[path.suffix])
+        failed = self._tell_all(self._summary(written, now))
+        if failed:
+            message = f"The report is kept, but {', '.join(failed)} did not take its summary."
+            raise DeliveryFailedError(message)
+        return {
+            "month": period.name,
+            "objects": [path.name for path in written.paths],
+            "verdict": written.report.verdict,
+            "exceptions": {str(each.kind): each.count for each in written.report.exceptions},
+        }
+
+    def _postures(self) -> Postures:
+        try:
+            own = self.credentials()
+        except ReportError as error:
+            return Postures(remark=str(error), failed=True)  # which the report says on its first page
+        return Postures({own.account_id: own}, OTHERS_NOT_READ)
+
+    def _tell_all(self, notice: Notice) -> list[str]:
+        failed = []
+        for channel, tell in self.tell.items():
+            try:
+                tell(notice)
+            except DeliveryError as error:
+                failed.append(f"{channel} ({error})")
+        return failed
+
+    def _summary(self, written: Written, now: datetime) -> Notice:
+        report = written.report
+        total = sum(each.count for each in report.exceptions)
+        found = [f"{each.title}: {each.count:,}" for each in report.exceptions[:MOST_TOLD]]
+        more = len(report.exceptions) - len(found)
+        paragraphs = [report.verdict]
+        if found:
+            paragraphs.append("; ".join(found) + (f"; and {counted(more, 'other kind')}" if more else "") + ".")
+        paragraphs.append("The links need access to the console of the account that Rootwatch runs in.")
+        kinds = {"html": "Open the report", "csv": "The register as CSV"}
+        links = [(words, self.address(file_name(report.period, kind))) for kind, words in kinds.items()]
+        uses = counted(report.use_count, "use")
+        headline = f"Root usage in {report.period.title}: {uses}, {counted(total, 'exception')}"
+        return make_notice(headline, paragraphs, now, urgent=not report.is_clean, links=links)
+
+
+def console_address(arn: str, region: str, bucket: str, name: str) -> str:
+    """Return where the console shows an object, from where whoever may read it opens it.
+
+    Args:
+        arn: any ARN of the stack: its partition decides which console it is.
+        region: the bucket's region.
+        bucket: the bucket's name.
+        name: the object's key.
+
+    """
+    partition = arn.split(":")[1] if arn.count(":") > 1 else "aws"
+    console = _CONSOLES.get(partition) or f"{region}.console.aws.amazon.com"
+    return f"https://{console}/s3/object/{quote(bucket)}?region={quote(region)}&prefix={quote(name, safe='')}"
