@@ -81,7 +81,7 @@ lock: $(VENV)/.uv-installed ## resolve again and export what the layer and the i
 	$(VENV)/bin/python make/lock_guard.py --write
 
 clean: ## remove the environments and everything that was built
-	rm -rf $(VENV) .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .aws-sam demo-report .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # uv comes from pip, with its hash, into an environment of the newest usable Python. A .venv whose Python is gone is made again.
 $(VENV)/.uv-installed: make/uv.txt make/find-python

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
@@ -31,7 +32,7 @@ from rootwatch.audit.store import AuditStore, ChainReport
 from rootwatch.channels import sns
 from rootwatch.settings import CHANNELS
 from rootwatch_cli.local_stack import ACCOUNT_ID, Deployment, LocalStack, LocalStackError, local_stack
-from rootwatch_cli.project import BUILT_TEMPLATE
+from rootwatch_cli.project import BUILT_TEMPLATE, PROJECT
 from rootwatch_cli.rdap_server import RdapServer, Registration
 from rootwatch_cli.slack_receiver import ReceivedMessage, SlackReceiver
 from rootwatch_cli.specimen import load_specimen
@@ -39,6 +40,9 @@ from rootwatch_cli.specimen import load_specimen
 STACK_NAME: Final = "rootwatch"
 REPLAY_SOURCE: Final = "rootwatch.replay"
 """PutEvents takes no source that begins with `aws.`, here as in AWS, so the stack is told to admit this one."""
+
+REPORT_FOLDER: Final = PROJECT / "demo-report"
+"""Where the demo leaves the month's report: the one thing that stays."""
 
 READS: Final = 50
 SECONDS_PER_ALERT: Final = 60.0
@@ -132,6 +136,25 @@ class Stage:
         if answer.get("FunctionError"):
             message = "the watchdog failed"
             raise LocalStackError(message, answer["Payload"].read().decode(errors="replace"))
+
+    def report(self, month: str, folder: Path) -> tuple[dict[str, Any], list[Path]]:
+        """Run the report of a month now, and return what it answers and its files, fetched from its bucket.
+
+        Raises LocalStackError when it fails.
+        """
+        payload = json.dumps({"month": month}).encode()
+        answer = self.stack.client("lambda").invoke(FunctionName=f"{STACK_NAME}-report", Payload=payload)
+        body = answer["Payload"].read()
+        if answer.get("FunctionError"):
+            message = "the report failed"
+            raise LocalStackError(message, body.decode(errors="replace"))
+        kept: dict[str, Any] = json.loads(body)
+        storage, bucket = self.stack.client("s3"), self.deployment.resources["ReportBucket"]
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / name for name in kept["objects"]]
+        for path in paths:
+            path.write_bytes(storage.get_object(Bucket=bucket, Key=path.name)["Body"].read())
+        return kept, paths
 
     def let_incidents_end(self, idle: timedelta = timedelta(minutes=60)) -> None:
         """Let root rest for longer than `idle`, so that the watchdog ends every open incident.
@@ -289,6 +312,7 @@ def run_demo(console: Console, *, bot: bool = False) -> int:
             _show_threads(console, stage)
             report = _show_table(console, stage)
             alerts = len(stage.slack.alerts)
+            page = _show_report(console, stage)
         _step(console, "everything is stopped and removed: emulator, functions, receiver, files")
     except LocalStackError as error:
         errors.print(Text(f"The demo cannot run: {error}.", style="red"))
@@ -298,7 +322,7 @@ def run_demo(console: Console, *, bot: bool = False) -> int:
     except KeyboardInterrupt:
         errors.print(Text("Stopped; nothing is left running."))
         return 130
-    _show_end(console, report, alerts, first_alert, time.monotonic() - began)
+    _show_end(console, report, alerts, first_alert, time.monotonic() - began, page)
     return 1 if report.faults else 0
 
 
@@ -458,6 +482,19 @@ def _show_table(console: Console, stage: Stage) -> ChainReport:
     return report
 
 
+def _show_report(console: Console, stage: Stage) -> Path:
+    """Let the month be reported, keep its files and return the page."""
+    console.print()
+    console.print(Rule(Text(f"{len(STORY) + 3}. At the end, the month's report.", style="bold"), align="left"))
+    before = len(stage.slack.messages)
+    kept, paths = stage.report(f"{datetime.now(UTC):%Y-%m}", REPORT_FOLDER)
+    _step(console, f"kept in the bucket, and fetched from there: {', '.join(path.name for path in paths)}")
+    for message in stage.slack.wait_for(before + 1, SECONDS_PER_ALERT)[before:]:
+        console.print(slack_message(message.payload))
+    _step(console, str(kept["verdict"]))
+    return next(path for path in paths if path.suffix == ".html")
+
+
 def _kind_of(item: Mapping[str, Any]) -> str:
     if item["pk"]["S"].startswith("EVENTS#"):
         return "event"
@@ -466,7 +503,9 @@ def _kind_of(item: Mapping[str, Any]) -> str:
     return str(item["sk"]["S"]).partition("#")[0].lower()
 
 
-def _show_end(console: Console, report: ChainReport, alerts: int, first_alert: float, seconds: float) -> None:
+def _show_end(  # noqa: PLR0913, PLR0917 - what the demo found
+    console: Console, report: ChainReport, alerts: int, first_alert: float, seconds: float, page: Path
+) -> None:
     intact = "intact" if not report.faults else f"DAMAGED: {'; '.join(report.faults)}"
     console.print()
     console.print(
@@ -475,6 +514,7 @@ def _show_end(console: Console, report: ChainReport, alerts: int, first_alert: f
                 f"{len(STORY) + READS} records in, {report.events} stored, {alerts} alerts on each channel.\n"
                 f"First message after {first_alert:.1f} s, from a cold start. The chain is {intact}.\n"
                 f"The whole demo took {seconds:.0f} s.\n\n"
+                f"The report, for any browser: {page}\n"
                 "The story: events/   the stack: template.yaml   the way: docs/architecture.md\n"
                 "Your own records: rootwatch replay FILE...   to AWS: README.md, Deploy"
             ),

@@ -72,6 +72,17 @@ def test_the_pictures_are_small_and_of_no_machine(name: str) -> None:
     assert not re.search(rb"tEXt|iTXt|zTXt|eXIf", picture)
 
 
+def test_the_picture_of_the_report_is_small_and_of_no_machine() -> None:
+    """The report's first page is a PNG of the size that `make pictures` draws, and holds nothing but the picture."""
+    picture = (ROOT / "docs" / "pictures" / "report.png").read_bytes()
+
+    assert "(docs/pictures/report.png)" in README
+    assert picture.startswith(b"\x89PNG")
+    assert struct.unpack(">II", picture[16:24]) == (1200, 1180)
+    assert len(picture) < 250_000
+    assert not re.search(rb"tEXt|iTXt|zTXt|eXIf", picture)
+
+
 def test_the_detections_named_are_those_of_the_catalogue() -> None:
     """The README names every detection with its title, in the catalogue's order, and no other."""
     assert _rows("What it detects") == [[f"`{each.id}`", each.title] for each in CATALOGUE]

@@ -402,7 +402,8 @@ class _UseCount:
     actors: dict[str, None] = field(default_factory=dict)
     outcomes: Counter[str] = field(default_factory=Counter)
     mfa: set[str] = field(default_factory=set)
-    sources: dict[str, None] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    """Addresses, with owner and country as far as they are known."""
     new_sources: dict[str, None] = field(default_factory=dict)
     clients: dict[str, None] = field(default_factory=dict)
     regions: dict[str, None] = field(default_factory=dict)
@@ -422,6 +423,7 @@ class _Month:
         self._period = period
         self._totals = totals
         self._known: set[str] = set()
+        self._owners: dict[str, str] = {}
         self._uses: dict[str, _UseCount] = {}
         self._days: Counter[int] = Counter()
         self._attempt_days: Counter[int] = Counter()
@@ -507,9 +509,8 @@ class _Month:
         if item.get("outcome") == str(Outcome.SUCCESS) and not _SIGN_INS.isdisjoint(detections):
             totals.mfa[_mfa(item.get("mfa_used"))] += 1
             self._counts["sign_ins"] += 1
-        owner = _shown(_text(item, "source_owner") or _kind_of_source(item), 60)
-        country = _shown(_text(item, "source_country"), 20)
-        name = f"{owner} ({country})" if country else owner
+        around = self._around(item)
+        name = around or _kind_of_source(item)
         totals.owners[name if name in totals.owners or len(totals.owners) < MOST_NAMES else OTHERS] += 1
 
     def _attempted(self, item: Item, at: datetime, detections: list[str]) -> None:
@@ -586,13 +587,22 @@ class _Month:
         _insert(use.actors, _shown(_text(item, "actor"), 30).replace("_", " "))
         _insert(use.clients, _shown(_text(item, "client_kind"), 30).replace("_", " "))
         address = _text(item, "source_ip")
-        owner = _shown(_text(item, "source_owner"), 60)
-        country = _shown(_text(item, "source_country"), 20)
         words = _shown(address, 48) or _kind_of_source(item)
-        around = ", ".join(each for each in (owner, country) if each)
-        _insert(use.sources, f"{words} ({around})" if around else words)
+        if words in use.sources or len(use.sources) < MOST_ENTRIES:
+            use.sources[words] = self._around(item) or use.sources.get(words, "")
         if kind.is_use and item.get("outcome") == str(Outcome.SUCCESS) and self._know(address):
             _insert(use.new_sources, _shown(address, 48))
+
+    def _around(self, item: Item) -> str:
+        """Return owner and country of a record's address; what one alert found out holds for the month."""
+        address = _text(item, "source_ip")
+        owner, country = _shown(_text(item, "source_owner"), 60), _shown(_text(item, "source_country"), 20)
+        if owner or country:
+            words = f"{owner} ({country})" if owner and country else owner or country
+            if address and len(self._owners) < MOST_NAMES:
+                self._owners[address] = words
+            return words
+        return self._owners.get(address, "")
 
     def _count_need(self, use: _UseCount, item: Item) -> None:
         """Count what root did although a role could have, and what needed root."""
@@ -646,7 +656,7 @@ class _Month:
             actors=tuple(use.actors),
             outcomes=dict(sorted(use.outcomes.items())),
             mfa=_mfa_of(use.mfa),
-            sources=tuple(use.sources),
+            sources=tuple(f"{address}, {around}" if around else address for address, around in use.sources.items()),
             new_sources=tuple(use.new_sources),
             clients=tuple(use.clients),
             regions=tuple(use.regions),
