@@ -44,7 +44,7 @@ check: $(PROJECT) $(SAM) ## format, lint, types, import order, template and lock
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(VENV)/sam/bin/cfn-lint template.yaml
+	$(VENV)/sam/bin/cfn-lint template.yaml template-forward.yaml
 	AWS_DEFAULT_REGION=us-east-1 $(SAM_COMMAND) validate --lint --template template.yaml
 	$(VENV)/bin/python make/lock_guard.py
 

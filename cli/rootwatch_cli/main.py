@@ -394,6 +394,31 @@ def redrive(  # noqa: PLR0913 - the command's options
 
 
 @app.command()
+def deploy_forwarders(  # noqa: PLR0913 - the command's options
+    *,
+    regions: Annotated[
+        list[str],
+        typer.Option("--regions", help="all (every region enabled in the account), or names with commas between them."),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done in each region.")] = False,
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Forward from the other regions of the hub's own account.
+
+    One CloudFormation stack per region, without code; other accounts: docs/organization.md.
+    """
+    from rootwatch_cli.deploy_forwarders import run_deploy_forwarders  # noqa: PLC0415 - only what is needed
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415
+
+    where = Where(stack, None, profile, region, endpoint_url)
+    raise typer.Exit(run_deploy_forwarders(where, regions, dry_run=dry_run, as_json=json))
+
+
+@app.command()
 def declare(  # noqa: PLR0913 - the command's options
     *,
     account: Annotated[str, typer.Option("--account", help="The account, twelve digits.")],

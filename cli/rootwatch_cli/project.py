@@ -5,5 +5,6 @@ from typing import Final
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 EVENTS: Final = PROJECT / "events"
+FORWARD_TEMPLATE: Final = PROJECT / "template-forward.yaml"
 BUILT_TEMPLATE: Final = PROJECT / ".aws-sam" / "build" / "template.yaml"
 MINISTACK: Final = PROJECT / ".venv" / "ministack" / "bin" / "ministack"

@@ -166,6 +166,8 @@ TAMPERING = {
     "rule tagged": request("events", "TagResource", resourceARN=f"arn:aws:events:{ARN}:rule/rootwatch-root"),
     "layer deleted": request("lambda", "DeleteLayerVersion20181031", layerName="rootwatch-layer"),
     "queue made in place of ours": request("sqs", "CreateQueue", queueName="rootwatch-intake"),
+    "bus opened to somebody": request("events", "PutPermission", eventBusName="rootwatch-forwarded", statementId="x"),
+    "somebody reads along on the bus": request("events", "PutRule", name="copy", eventBusName="rootwatch-forwarded"),
     "alias moved": request("kms", "UpdateAlias", aliasName="alias/rootwatch"),
     "named only among the resources": envelope(
         "dynamodb",

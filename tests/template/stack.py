@@ -17,6 +17,7 @@ from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
 TEMPLATE = pathlib.Path(__file__).resolve().parents[2] / "template.yaml"
+FORWARD_TEMPLATE = TEMPLATE.with_name("template-forward.yaml")
 ACCOUNT = "111122223333"
 REGION = "us-east-1"
 KEY_ID = "1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -29,13 +30,15 @@ _NAMED = {
     "AWS::IAM::Role": ("RoleName", f"arn:aws:iam::{ACCOUNT}:role/{{}}"),
     "AWS::Logs::LogGroup": ("LogGroupName", f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{}}:*"),
     "AWS::Events::Rule": ("Name", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{{}}"),
+    "AWS::Events::EventBus": ("Name", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/{{}}"),
+    "AWS::Scheduler::Schedule": ("Name", f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/{{}}"),
     "AWS::Lambda::Function": ("FunctionName", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{{}}"),
     "AWS::CloudWatch::Alarm": ("AlarmName", f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{{}}"),
     "AWS::SecretsManager::Secret": ("Name", f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{{}}-AbCdEf"),
     "AWS::KMS::Alias": ("AliasName", f"arn:aws:kms:{REGION}:{ACCOUNT}:{{}}"),
 }
 _NO_VALUE = object()
-"""What `Ref: AWS::NoValue` gives: as an element of a list it leaves no trace."""
+"""What `Ref: AWS::NoValue` gives: as an element of a list, or as a property, it leaves no trace."""
 # What Ref gives is the ARN for these, and the name for the others.
 _REF_IS_ARN = {"AWS::SNS::Topic", "AWS::SecretsManager::Secret"}
 
@@ -65,7 +68,7 @@ class Stack:
     def __init__(self, name: str = "rootwatch", **parameters: str) -> None:
         """Work the template out for a stack of this name, with these parameters and the defaults of the others."""
         self.name = name
-        self._template: dict[str, Any] = json.loads(transformed())
+        self._template = self._read()
         self.parameters = {
             parameter: str(parameters.get(parameter, declared.get("Default", "security@example.com")))
             for parameter, declared in self._template["Parameters"].items()
@@ -73,7 +76,12 @@ class Stack:
         self.resources: dict[str, dict[str, Any]] = {
             logical_id: {**resource, "Properties": self.resolve(resource.get("Properties", {}))}
             for logical_id, resource in self._template["Resources"].items()
+            if "Condition" not in resource or self._condition(resource["Condition"])
         }
+
+    def _read(self) -> dict[str, Any]:
+        template: dict[str, Any] = json.loads(transformed())
+        return template
 
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
         """Return the properties of each resource of one type, by logical id."""
@@ -86,7 +94,9 @@ class Stack:
             return f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{KEY_ID}"
         if resource["Type"] not in _NAMED:
             return f"arn-of-{logical_id}"
-        return _NAMED[resource["Type"]][1].format(self._name_of(logical_id))
+        name = self._name_of(logical_id)
+        bus = resource["Properties"].get("EventBusName") if resource["Type"] == "AWS::Events::Rule" else None
+        return _NAMED[resource["Type"]][1].format(f"{self.resolve(bus)}/{name}" if bus else name)
 
     def pattern(self, logical_id: str) -> dict[str, Any]:
         """Return the event pattern of a rule."""
@@ -103,9 +113,12 @@ class Stack:
             [(function, argument)] = value.items()
             if function == "Ref":
                 return self._ref(argument)
+            if function == "Condition" and isinstance(argument, str) and argument in self._template["Conditions"]:
+                return self._condition(argument)
             if function.startswith("Fn::"):
                 return self._intrinsic(function, argument)
-        return {key: self.resolve(element) for key, element in value.items()}
+        resolved = {key: self.resolve(element) for key, element in value.items()}
+        return {key: element for key, element in resolved.items() if element is not _NO_VALUE}
 
     def _intrinsic(self, function: str, argument: Any) -> Any:
         if function == "Fn::Sub":
@@ -118,8 +131,12 @@ class Stack:
         if function == "Fn::Equals":
             left, right = self.resolve(argument)
             return left == right
-        if function == "Fn::Not":
-            return not self.resolve(argument[0])
+        if function == "Fn::Join":
+            separator, elements = argument
+            return str(separator).join(self.resolve(elements))
+        if function in {"Fn::Or", "Fn::Not"}:
+            judged = [self.resolve(each) for each in argument]
+            return any(judged) is (function == "Fn::Or")
         raise KeyError(function)
 
     def _condition(self, name: str) -> bool:
@@ -140,7 +157,8 @@ class Stack:
         if name in pseudo:
             return pseudo[name]
         if name in self.parameters:
-            return self.parameters[name]
+            is_list = self._template["Parameters"][name]["Type"] == "CommaDelimitedList"
+            return self.parameters[name].split(",") if is_list else self.parameters[name]
         kind = self._template["Resources"][name]["Type"]
         if kind == "AWS::KMS::Key":
             return KEY_ID
@@ -168,6 +186,28 @@ class Stack:
         for logical_id, resource in self._template["Resources"].items():
             if resource["Type"] in _NAMED:
                 yield logical_id, resource["Type"], self._name_of(logical_id)
+
+
+class ForwardingStack(Stack):
+    """The stack of template-forward.yaml, which SAM has no part in, in the region and account of `ACCOUNT`."""
+
+    HUB = "arn:aws:events:us-east-1:999900009999:event-bus/{}-forwarded"
+
+    def __init__(self, hub: str = "rootwatch", **parameters: str) -> None:
+        """Work the template out for the hub's stack of this name, in another account; StackSets name this stack."""
+        super().__init__(
+            f"StackSet-{hub}-forward-0c6e3a4e", **{"HubStackName": hub, "HubBusArn": self.HUB.format(hub)} | parameters
+        )
+
+    def _read(self) -> dict[str, Any]:
+        return forward_source()
+
+
+@functools.cache
+def forward_source() -> dict[str, Any]:
+    """Return template-forward.yaml as it is written."""
+    parsed: dict[str, Any] = yaml_parse(FORWARD_TEMPLATE.read_text())  # type: ignore[no-untyped-call] # it has no types
+    return parsed
 
 
 def statements(document: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -16,6 +16,8 @@ LONGEST = {
     "AWS::IAM::Role": 64,
     "AWS::Logs::LogGroup": 512,
     "AWS::Events::Rule": 64,
+    "AWS::Events::EventBus": 256,
+    "AWS::Scheduler::Schedule": 64,
     "AWS::Lambda::Function": 64,
     "AWS::CloudWatch::Alarm": 255,
     "AWS::SecretsManager::Secret": 512,
@@ -27,6 +29,8 @@ PARAMETERS = {
     "ReplaySource": "",
     "IncidentIdleMinutes": 60,
     "DeploymentRoleArn": "",
+    "OrganizationId": "",
+    "ForwardingAccounts": "",
     "TrustedNetworks": "",
     "LookUpOwners": "true",
     "RdapOrigin": "https://rdap.arin.net",
@@ -68,6 +72,9 @@ def test_parameters_say_what_happens_if_left_alone(name: str) -> None:
         ("ReplaySource", "rootwatch.replay", True),
         ("ReplaySource", "", True),
         ("ReplaySource", "aws.signin", False),
+        ("OrganizationId", "o-a1b2c3d4e5", True),
+        ("OrganizationId", "*", False),
+        ("OrganizationId", "111122223333", False),
         ("TrustedNetworks", "", True),
         ("TrustedNetworks", "203.0.113.0/24", True),
         ("TrustedNetworks", "203.0.113.0/24, 198.51.100.7,2001:db8::/32", True),
@@ -108,7 +115,9 @@ def test_parameters_refuse_what_cannot_be_right(name: str, value: str, *, fits: 
 def test_reads_need_the_long_state() -> None:
     """The root rule receives reads by default, and has the state that the emulator knows when they are not wanted."""
     assert Stack().resources["RootRule"]["Properties"]["State"] == "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"
+    assert Stack().resources["ForwardedRule"]["Properties"]["State"] == "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"
     local = Stack(RecordReadOnlyEvents="false")
+    assert local.resources["ForwardedRule"]["Properties"]["State"] == "ENABLED"
     assert local.resources["RootRule"]["Properties"]["State"] == "ENABLED"
     assert local.resources["TamperRule"]["Properties"]["State"] == "ENABLED"
 
@@ -190,6 +199,7 @@ def test_outputs_tell_what_is_next(stack: Stack) -> None:
 
     assert {
         "AuditTableName",
+        "ForwardedBusArn",
         "IntakeQueueUrl",
         "IntakeDeadLetterQueueUrl",
         "AlertTopicArn",

@@ -247,7 +247,7 @@ def test_topics_refuse_plain_http(stack: Stack) -> None:
 
 @pytest.mark.parametrize("queue", ["IntakeQueue", "RuleDeadLetterQueue"])
 def test_only_our_rules_fill_the_queues(stack: Stack, queue: str) -> None:
-    """EventBridge may put messages on the two queues it needs, on behalf of our two rules and of no other."""
+    """EventBridge may put messages on the two queues it needs, on behalf of our rules and of no other."""
     [policy] = [
         policy
         for policy in stack.of_type("AWS::SQS::QueuePolicy").values()
@@ -258,7 +258,8 @@ def test_only_our_rules_fill_the_queues(stack: Stack, queue: str) -> None:
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     assert statement["Action"] == ["sqs:SendMessage"]
     assert statement["Resource"] == [stack.arn(queue)]
-    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": [stack.arn("RootRule"), stack.arn("TamperRule")]}}
+    rules = [stack.arn(rule) for rule in ("RootRule", "TamperRule", "ForwardedRule")]
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": rules}}
 
 
 def test_the_key_admits_those_who_publish(stack: Stack) -> None:

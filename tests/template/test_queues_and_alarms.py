@@ -57,7 +57,7 @@ def test_visibility_is_six_timeouts(stack: Stack) -> None:
     assert visibility >= 6 * stack.resources["DetectFunction"]["Properties"]["Timeout"]
 
 
-@pytest.mark.parametrize("rule", ["RootRule", "TamperRule"])
+@pytest.mark.parametrize("rule", ["RootRule", "TamperRule", "ForwardedRule"])
 def test_every_target_leaves_dead_letters(stack: Stack, rule: str) -> None:
     """Every target of every rule has the rules' dead-letter queue, and EventBridge tries for as long as it can."""
     for target in stack.resources[rule]["Properties"]["Targets"]:
@@ -66,13 +66,14 @@ def test_every_target_leaves_dead_letters(stack: Stack, rule: str) -> None:
 
 
 def test_where_the_rules_lead(stack: Stack) -> None:
-    """Both rules with a pattern lead to the intake queue, and the tamper rule straight to the operations topic too."""
+    """Every rule with a pattern leads to the intake queue, and the tamper rule straight to the operations topic too."""
     rules = stack.of_type("AWS::Events::Rule")
     leads = {key: [t["Arn"] for t in rule["Targets"]] for key, rule in rules.items() if "EventPattern" in rule}
 
     assert leads == {
         "RootRule": [stack.arn("IntakeQueue")],
         "TamperRule": [stack.arn("IntakeQueue"), stack.arn("OperationsTopic")],
+        "ForwardedRule": [stack.arn("IntakeQueue")],
     }
 
 
@@ -133,6 +134,18 @@ def test_a_lost_dead_letter_alarms(stack: Stack, rule: str) -> None:
     alarms = alarms_on(stack, "InvocationsFailedToBeSentToDlq", "RuleName", stack.resources[rule]["Properties"]["Name"])
 
     assert len(alarms) == 1
+
+
+def test_a_lost_dead_letter_of_the_bus_alarms(stack: Stack) -> None:
+    """The same for the rule on the bus of our own, whose metrics have two dimensions."""
+    [alarm] = [
+        a
+        for a in stack.of_type("AWS::CloudWatch::Alarm").values()
+        if len(a["Dimensions"]) == 2 and a["Namespace"] == "AWS/Events"
+    ]
+
+    assert alarm["MetricName"] == "InvocationsFailedToBeSentToDlq"
+    assert {each["Value"] for each in alarm["Dimensions"]} == {"rootwatch-forwarded"}
 
 
 def test_every_alarm_reaches_people(stack: Stack) -> None:

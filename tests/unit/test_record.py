@@ -8,6 +8,8 @@ import pytest
 
 from rootwatch.errors import UnreadableRecordError
 from rootwatch.record import (
+    NOT_FROM_CLOUDTRAIL,
+    OTHER_ACCOUNT,
     ActorKind,
     MfaDevice,
     Outcome,
@@ -24,6 +26,41 @@ SESSION = "userIdentity.sessionContext"
 ROOT_ARN = "arn:aws:iam::111122223333:root"
 NO_CONSOLE: Changes = {"sessionCredentialFromConsole": ABSENT, "userAgent": "x"}
 """Takes away what tells that a specimen came from the console."""
+
+
+# --- whose record it is -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "counts"),
+    [("aws.signin", "999988887777"), ("custom.app", "999988887777"), ("rootwatch.replay", "111122223333")],
+)
+def test_no_account_speaks_for_another(source: str, counts: str) -> None:
+    """The envelope's account, which EventBridge itself writes, goes before the record's; not for the replay source."""
+    envelope = build_envelope("console_login") | {"source": source, "account": "999988887777"}
+    record = read_envelope(envelope, replay_source="rootwatch.replay")
+
+    assert record.account_id == counts
+    assert OTHER_ACCOUNT in record.problems
+
+
+def test_the_identity_s_account_may_be_another_one() -> None:
+    """A record that states no recipient keeps the account of its identity, and nothing is odd about that."""
+    envelope = build_envelope("console_login", recipientAccountId=ABSENT) | {"account": "999988887777"}
+    record = read_envelope(envelope)
+
+    assert record.account_id == "111122223333"
+    assert OTHER_ACCOUNT not in record.problems
+
+
+@pytest.mark.parametrize("source", ["aws.partner/example.com/root", "AWS.signin", "aws", "rootwatch.heartbeat"])
+def test_a_partner_is_not_aws(source: str) -> None:
+    """A partner's source begins with aws. as well, but what its events say is the partner's."""
+    record = read_envelope(build_envelope("console_login") | {"source": source})
+
+    assert record.envelope is not None
+    assert (record.envelope.from_cloudtrail, record.envelope.admitted) == (False, False)
+    assert NOT_FROM_CLOUDTRAIL in record.problems
 
 
 # --- what is no record ------------------------------------------------------------------------------------------------

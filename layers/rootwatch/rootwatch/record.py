@@ -34,6 +34,9 @@ REDACTED: Final = "[redacted]"
 NOT_FROM_CLOUDTRAIL: Final = "the envelope's source does not begin with aws."
 """The problem of a record that anybody may have put on the bus."""
 
+OTHER_ACCOUNT: Final = "the envelope's account is another than the record's"
+"""The problem of a record that claims to be of another account than the one that it came from."""
+
 _RECORD_FIELDS: Final = ("eventName", "eventSource", "userIdentity", "eventType")
 """A mapping with none of these is not a record at all."""
 
@@ -129,7 +132,13 @@ class Envelope:
     @property
     def from_cloudtrail(self) -> bool:
         """Return whether the envelope's source is one that PutEvents cannot forge."""
-        return self.source is not None and self.source.startswith("aws.")
+        return self.source is not None and _is_of_aws(self.source)
+
+
+def _is_of_aws(source: str) -> bool:
+    # Not a partner's, although it begins alike: what is in its events is the partner's, or the partner's customer's.
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-saas.html
+    return source.startswith("aws.") and not source.startswith("aws.partner/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,8 +295,7 @@ def read_envelope(document: object, *, replay_source: str = "") -> Record:
         region=_text(document, "region", problems, path="envelope region"),
         event_id=_text(document, "id", problems, path="envelope id"),
         time=time,
-        admitted=source is not None
-        and (source.startswith("aws.") or (replay_source != "" and source == replay_source)),
+        admitted=source is not None and (_is_of_aws(source) or (replay_source != "" and source == replay_source)),
     )
     return _read(detail, envelope, problems)
 
@@ -597,16 +605,21 @@ _HARDWARE_SERIAL: Final = re.compile(r"[A-Za-z]{0,8}[0-9]{6,20}")
 
 
 def _account(body: Mapping[str, object], actor: Actor, envelope: Envelope | None, problems: list[str]) -> str | None:
-    stated = _account_number(body, "recipientAccountId", problems) or actor.account_id
+    recipient = _account_number(body, "recipientAccountId", problems)
+    stated = recipient or actor.account_id
     if envelope is None:
         return stated
     from_envelope = envelope.account if _ACCOUNT.fullmatch(envelope.account or "") else None
     if not envelope.from_cloudtrail:
         problems.append(NOT_FROM_CLOUDTRAIL)
-        if from_envelope and stated and stated != from_envelope:
-            problems.append("the envelope's account is another than the record's")
-            if not envelope.admitted:
-                return from_envelope  # anybody may have written the record; only the envelope's account is certain
+    elif recipient is None:
+        return stated or from_envelope  # the identity's account may well be another one
+    if from_envelope and stated and stated != from_envelope:
+        problems.append(OTHER_ACCOUNT)
+        # EventBridge itself writes the envelope's account, also when an account forwards: no account can speak for
+        # another one. Only the replay source is for records of any account.
+        if envelope.from_cloudtrail or not envelope.admitted:
+            return from_envelope
     return stated or from_envelope
 
 

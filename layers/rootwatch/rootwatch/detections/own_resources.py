@@ -8,7 +8,7 @@ from rootwatch.record import Record
 _NAMING_FIELDS = (
     "name", "rule", "tableName", "alarmName", "alarmNames", "roleName", "bucketName", "functionName", "topicArn",
     "subscriptionArn", "queueUrl", "queueName", "secretId", "logGroupName", "resourceArn", "resourceARN", "stackName",
-    "layerName", "aliasName", "eventSourceArn",
+    "layerName", "aliasName", "eventSourceArn", "eventBusName",
 )  # fmt: skip
 _NEVER = frozenset({"CreateLogStream", "CreateGrant", "RetireGrant"})
 """What the stack's own functions and its key cause all day, besides reading and writing data: no feedback loop."""
@@ -56,7 +56,8 @@ def _is_ours(name: str, own: OwnResources) -> bool:
     if own.stack_name in {name, last} or f":stack/{own.stack_name}/" in name:
         return True
     prefix = f"{own.stack_name}-"
-    return name.startswith(prefix) or any(f"{mark}{prefix}" in name for mark in "/:")
+    # StackSets put their own words around the name of a stack set.
+    return name.startswith((prefix, f"StackSet-{prefix}")) or any(f"{mark}{prefix}" in name for mark in "/:")
 
 
 def _is_own_deployment(record: Record, own: OwnResources) -> bool:
