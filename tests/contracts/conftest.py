@@ -11,7 +11,8 @@ from moto.core.models import botocore_stubber
 
 from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.audit.memory import MemoryTable
-from rootwatch.audit.table import INDEXES, Table
+from rootwatch.audit.table import Table
+from tests.builders.audit_table import create_audit_table
 from tests.contracts.quick_dynamodb import QuickDynamoDb
 
 if TYPE_CHECKING:
@@ -40,26 +41,7 @@ def _client() -> Iterator["DynamoDBClient"]:
 def dynamodb(_client: "DynamoDBClient") -> Iterator["DynamoDBClient"]:
     """A client of a DynamoDB that has the audit table, empty."""
     client = _client
-    client.create_table(
-        TableName=TABLE_NAME,
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        AttributeDefinitions=[
-            {"AttributeName": name, "AttributeType": "S"}
-            for name in sorted({"pk", "sk"} | {name for index in INDEXES for name in (index.partition, index.sort)})
-        ],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": index.name,
-                "KeySchema": [
-                    {"AttributeName": index.partition, "KeyType": "HASH"},
-                    {"AttributeName": index.sort, "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "KEYS_ONLY"},
-            }
-            for index in INDEXES
-        ],
-    )
+    create_audit_table(client, TABLE_NAME)
     yield client
     client.delete_table(TableName=TABLE_NAME)
 
