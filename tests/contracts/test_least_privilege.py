@@ -7,6 +7,7 @@ AWS itself does with a role, and moto does not, is listed with the reason.
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from moto import mock_aws
 from functions.detect import app as detect
 from functions.notify_slack import app as notify_slack
 from functions.notify_sns import app as notify_sns
+from functions.report import app as report
 from functions.watchdog import app as watchdog
 from rootwatch import wiring
 from rootwatch.channels import slack
@@ -37,6 +39,7 @@ HANDLERS: Final[Mapping[str, Any]] = {
     "NotifySnsFunction": notify_sns,
     "NotifySlackFunction": notify_slack,
     "WatchdogFunction": watchdog,
+    "ReportFunction": report,
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -56,12 +59,12 @@ LACKING: Final[Mapping[tuple[str, str], str]] = {
     **{(f"{who}FindsTheStreamOfTheTable", "dynamodb:ListStreams"): _POLLER for who in ("NotifySns", "NotifySlack")},
     **{
         (f"{who}WritesItsOwnLog", f"logs:{action}"): _LOGS
-        for who in ("Detect", "NotifySns", "NotifySlack", "Watchdog")
+        for who in ("Detect", "NotifySns", "NotifySlack", "Watchdog", "Report")
         for action in ("CreateLogStream", "PutLogEvents")
     },
     **{
         (f"{who}EncryptsWhatItPublishes", f"kms:{action}"): _KMS
-        for who in ("NotifySns", "Watchdog")
+        for who in ("NotifySns", "Watchdog", "Report")
         for action in ("GenerateDataKey", "Decrypt")
     },
 }
@@ -70,11 +73,15 @@ LACKING: Final[Mapping[tuple[str, str], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One permission that a call needs: the IAM action, the resource's ARN, and the partition keys of the items."""
+    """One permission that a call needs: the IAM action, the resource's ARN, and the partition keys of the items.
+
+    `attributes` are those that a scan asks for or filters by; empty for all of them.
+    """
 
     action: str
     resource: str
     keys: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -97,7 +104,7 @@ class Run:
         own = {name: self.real(str(value)) for name, value in variables.items()} | {
             "SLACK_SECRET_ID": self.secret_arn, "SLACK_ORIGIN": self.receiver.origin, "LOOK_UP_OWNERS": "false",
         }  # fmt: skip
-        for made_once in (wiring.intake, wiring.sns_notifier, wiring.slack_notifier, wiring.watchdog):
+        for made_once in (wiring.intake, wiring.sns_notifier, wiring.slack_notifier, wiring.watchdog, wiring.reporter):
             made_once.cache_clear()
         with pytest.MonkeyPatch.context() as patch:
             for name, value in own.items():
@@ -215,7 +222,10 @@ def _query(_: Run, params: Params) -> list[Asked]:
 
 
 def _scan(_: Run, params: Params) -> list[Asked]:
-    return [Asked("dynamodb:Scan", _table(params["TableName"], params.get("IndexName")))]
+    named = re.findall(r"[a-z]\w*(?=,|$)", params.get("ProjectionExpression", ""))
+    named += re.findall(r"begins_with\((\w+)", params.get("FilterExpression", ""))
+    attributes = tuple(sorted({*named}))
+    return [Asked("dynamodb:Scan", _table(params["TableName"], params.get("IndexName")), attributes=attributes)]
 
 
 def _of_queue(action: str) -> Callable[[Run, Params], list[Asked]]:
@@ -234,6 +244,9 @@ _NEEDS: Final[Mapping[str, Callable[[Run, Params], list[Asked]]]] = {
     "secretsmanager:GetSecretValue": lambda run, params: [
         Asked("secretsmanager:GetSecretValue", run.ideal(params["SecretId"]))
     ],
+    "s3:PutObject": lambda _, params: [Asked("s3:PutObject", f"arn-of-{params['Bucket']}/{params['Key']}")],
+    "iam:GenerateCredentialReport": lambda _, __: [Asked("iam:GenerateCredentialReport", "*")],
+    "iam:GetCredentialReport": lambda _, __: [Asked("iam:GetCredentialReport", "*")],
     "organizations:DescribeAccount": lambda _, params: [
         Asked("organizations:DescribeAccount", f"arn:aws:organizations::{ACCOUNT}:account/o-x/{params['AccountId']}")
     ],
@@ -282,6 +295,8 @@ def _deployed(stack: Stack, session: Any) -> str:
         session.client("sqs").create_queue(QueueName=queue["QueueName"])
     for topic in stack.of_type("AWS::SNS::Topic").values():
         session.client("sns").create_topic(Name=topic["TopicName"])
+    for bucket in stack.of_type("AWS::S3::Bucket"):
+        session.client("s3").create_bucket(Bucket=bucket)
     secret = session.client("secretsmanager").create_secret(Name="rootwatch-slack", SecretString="{}")
     return str(secret["ARN"])
 
@@ -318,6 +333,10 @@ def _play(run: Run) -> None:
     head = next(item for item in run.items("HEAD") if item["pk"]["S"] == "ACCOUNT#444455556666")
     run.spoil(head, sequence={"S": "broken"})
     run.record("read", recipientAccountId="444455556666")
+    # The month is over.
+    run.store_secret(bot)
+    run.now = datetime(2026, 12, 1, 0, 15, tzinfo=UTC)
+    run.call("ReportFunction", {})
 
 
 # --- the comparison ------------------------------------------------------------------------------------------------
@@ -329,19 +348,27 @@ def admits(statement: Mapping[str, Any], asked: Asked) -> bool:
         return False
     if not any(fnmatchcase(asked.resource, pattern) for pattern in statement["Resource"]):
         return False
-    for operator, conditions in statement.get("Condition", {}).items():
-        for key, wanted in conditions.items():
-            if (operator, key) == ("ForAllValues:StringLike", "dynamodb:LeadingKeys"):
-                if not all(any(fnmatchcase(each, pattern) for pattern in wanted) for each in asked.keys):
-                    return False
-            elif (operator, key, wanted) == ("Null", "dynamodb:LeadingKeys", "false"):
-                if not asked.keys:
-                    return False
-            elif (operator, key) == ("StringEquals", "kms:ViaService"):
-                return False  # no call of our own is one of SNS on our behalf
-            else:
-                raise KeyError(operator, key)
-    return True
+    return all(
+        _holds((operator, key), wanted, asked)
+        for operator, conditions in statement.get("Condition", {}).items()
+        for key, wanted in conditions.items()
+    )
+
+
+def _holds(condition: tuple[str, str], wanted: Any, asked: Asked) -> bool:
+    match condition:
+        case ("ForAllValues:StringLike", "dynamodb:LeadingKeys"):
+            return all(any(fnmatchcase(each, pattern) for pattern in wanted) for each in asked.keys)
+        case ("Null", "dynamodb:LeadingKeys") if wanted == "false":
+            return bool(asked.keys)
+        case ("ForAllValues:StringEquals", "dynamodb:Attributes"):
+            # Without a projection DynamoDB answers with all there is.
+            return bool(asked.attributes) and set(asked.attributes) <= set(wanted)
+        case ("StringEqualsIfExists", "dynamodb:Select") if wanted == "SPECIFIC_ATTRIBUTES":
+            return bool(asked.attributes)
+        case ("StringEquals", "kms:ViaService"):
+            return False  # no call of our own is one of SNS on our behalf
+    raise KeyError(condition)
 
 
 def test_every_operation_is_one_that_can_be_compared(run: Run) -> None:
@@ -427,6 +454,19 @@ STATEMENT = {
 def test_how_a_statement_is_evaluated(asked: Asked, expected: bool) -> None:  # noqa: FBT001 - a column
     """Action, resource and each key have to fit, and a call without keys is not one that fits by having none."""
     assert admits(STATEMENT, asked) is expected
+
+
+@pytest.mark.parametrize(("attributes", "expected"), [(("pk",), True), (("pk", "record"), False), ((), False)])
+def test_how_a_scan_is_bounded(attributes: tuple[str, ...], expected: bool) -> None:  # noqa: FBT001 - a column
+    """A scan that asks for more than it may, or for all there is, is none that a statement with attributes admits."""
+    condition = {
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": ["pk"]},
+        "StringEqualsIfExists": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
+    }
+    table = _table("rootwatch-audit")
+    statement = {"Sid": "X", "Action": ["dynamodb:Scan"], "Resource": [table], "Condition": condition}
+
+    assert admits(statement, Asked("dynamodb:Scan", table, attributes=attributes)) is expected
 
 
 def test_every_statement_of_a_role_is_compared(stack: Stack) -> None:

@@ -72,6 +72,17 @@ def step(table: Any, incident_id: str, kind: str, at: str, **said: Any) -> None:
     table.write([Put(item)])
 
 
+def canary(table: Any, day: int, *, arrived: bool = True, state: str | None = "sent") -> None:
+    """Keep a canary of a day of the month, and what became of it on one channel."""
+    nonce = f"2026-11-{day:02d}T00:00:00Z-{day}"
+    sent = f"2026-11-{day:02d}T00:00:00Z"
+    arrived_at = f"2026-11-{day:02d}T00:00:09Z" if arrived else None
+    item: Item = {"pk": "CANARY", "sk": f"canary#{nonce}", "nonce": nonce, "sent_at": sent, "arrived_at": arrived_at}
+    table.write([Put(item)])
+    if state is not None:
+        table.write([Put({"pk": "CANARY", "sk": f"DELIVERY#sns#{nonce}", "nonce": nonce, "state": state})])
+
+
 def make(table: Any, folder: Path, month: str = MONTH, now: datetime = LATER, **reading: Any) -> Written:
     """The report of a month, made of a deployed table."""
     given: dict[str, Any] = {"origin": Origin.TABLE} | reading

@@ -14,10 +14,10 @@ import jsonschema
 import pytest
 
 from make import report_schema
-from rootwatch.audit.items import canary_key, event_partition, head_key
+from rootwatch.audit.items import event_partition, head_key
 from rootwatch.audit.memory import MemoryTable
 from rootwatch.audit.store import AuditStore
-from rootwatch.audit.table import Item, Put
+from rootwatch.audit.table import Item
 from rootwatch.context.surroundings import ACCOUNT_NAME, Remembered, Subject
 from rootwatch.errors import StoreUnavailableError
 from rootwatch.report import files
@@ -30,6 +30,7 @@ from tests.unit.report_world import (
     MONTH,
     OTHER,
     SESSION,
+    canary,
     filled,
     finish,
     make,
@@ -163,16 +164,17 @@ def test_zero_use_with_proof_is_clean(tmp_path: Path) -> None:
     table = CheckedTable()
     record(table, "service_acted", "2026-11-12T00:00:00Z")
     for day in range(1, 31):
-        key = canary_key(f"2026-11-{day:02d}T00:00:00Z")
-        table.write([Put({"pk": key.pk, "sk": key.sk, "received_at": f"2026-11-{day:02d}T00:00:09Z"})])
+        canary(table, day)
     written = make(table, tmp_path)
 
     assert written.report.is_clean
     assert "monitoring proven on 30 of 30 days" in written.report.statements[0].statement
-    del table._partitions["CANARY"][canary_key("2026-11-17T00:00:00Z").sk]
+    canary(table, 17, arrived=False)
+    canary(table, 18, state="failed")
     again = make(table, tmp_path)
-    assert "monitoring proven on 29 of 30 days, not on 2026-11-17" in again.report.statements[0].statement
-    assert found(again.report) == {ExceptionKind.MONITORING_GAP: 1}
+    words = "monitoring proven on 28 of 30 days, not on 2026-11-17, 2026-11-18"
+    assert words in again.report.statements[0].statement
+    assert found(again.report) == {ExceptionKind.MONITORING_GAP: 2}
 
 
 def test_a_month_without_anything(tmp_path: Path) -> None:

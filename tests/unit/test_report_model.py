@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rootwatch.audit.memory import MemoryTable
+from rootwatch.audit.table import Put
 from rootwatch.context.role_alternative import known_actions
 from rootwatch.errors import ReportError
 from rootwatch.report.csv import harmless
@@ -14,6 +16,7 @@ from rootwatch.report.model import month_before, period_of
 from rootwatch.report.monitoring import monitoring_of, proof_words
 from rootwatch.report.policy import grants_more, policy_documents
 from rootwatch.report.posture import read_credential_report
+from tests.unit.report_world import canary
 
 NOW = datetime(2026, 11, 28, 9, 30, tzinfo=UTC)
 LATER = datetime(2026, 12, 1, tzinfo=UTC)
@@ -145,16 +148,19 @@ def test_what_is_no_credential_report(text: str) -> None:
         read_credential_report(text)
 
 
-def test_monitoring_is_proven_by_what_was_received() -> None:
-    """A day counts as proven only by a canary that came through; without any, nothing is proven."""
+def test_monitoring_is_proven_by_what_came_through() -> None:
+    """A day counts as proven only by a canary that arrived and that a channel took; without any, nothing is proven."""
     november = period_of("2026-11", LATER)
-    received = [{"sk": f"2026-11-{day:02d}T00:00:00Z#1", "received_at": "x"} for day in range(1, 30)]
-    lost = {"sk": "2026-11-30T00:00:00Z#1", "received_at": None}
-    proven = monitoring_of([*received, lost, {"sk": "2026-10-30T00:00:00Z#1", "received_at": "x"}], november)
+    table = MemoryTable()
+    for day in range(1, 31):
+        canary(table, day, arrived=day != 29, state=None if day == 30 else "sent")
+    table.write([Put({"pk": "CANARY", "sk": "heartbeat#1", "sent_at": "2026-11-30T00:00:00Z", "arrived_at": "x"})])
+    proven = monitoring_of(table.query("CANARY"), november)
 
-    assert (proven.expected, proven.received, proven.missing) == (30, 29, (30,))
-    assert proof_words(proven, november) == "monitoring proven on 29 of 30 days, not on 2026-11-30"
-    nothing = monitoring_of([{"sk": "of no time"}], november)
+    assert (proven.expected, proven.received, proven.missing) == (30, 28, (29, 30))
+    assert proof_words(proven, november) == "monitoring proven on 28 of 30 days, not on 2026-11-29, 2026-11-30"
+    assert not monitoring_of(table.query("CANARY"), period_of("2026-10", LATER)).recorded
+    nothing = monitoring_of([{"sk": "canary#of no time"}], november)
     assert not nothing.recorded
     assert nothing.remark
     assert proof_words(nothing, november) == "monitoring not proven"

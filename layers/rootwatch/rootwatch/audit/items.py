@@ -168,16 +168,6 @@ def delivery_key(incident_id: str, channel: str, number: int) -> Key:
     return Key(f"INCIDENT#{incident_id}", f"DELIVERY#{channel}#{number:06d}")
 
 
-def canary_key(name: str) -> Key:
-    """Return the key of a canary; its name begins with the moment at which it was sent."""
-    return Key(CANARIES, name)
-
-
-CANARIES: Final = "CANARY"
-COVERAGE: Final = "COVERAGE"
-"""Partitions of the canaries, and of the accounts and regions that are known."""
-
-
 def watch_key() -> Key:
     """Return the key of what the watchdog remembers from one run to the next."""
     return Key("WATCHDOG", "STATE")

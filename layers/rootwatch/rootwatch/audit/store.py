@@ -12,8 +12,6 @@ from typing import Final, TypeVar
 
 from rootwatch.alert import Alert
 from rootwatch.audit.items import (
-    CANARIES,
-    COVERAGE,
     DAMAGED_PREFIX,
     USED_PREFIX,
     Delivery,
@@ -529,11 +527,11 @@ class AuditStore:
 
     def canary_items(self) -> Iterator[Item]:
         """Yield the canaries' items by their sort key; nothing where none was ever sent."""
-        return self._table.query(CANARIES)
+        return self._table.query("CANARY")
 
     def coverage_items(self, most: int) -> Iterator[Item]:
         """Yield the items of known accounts and regions by their sort key, so many at the most."""
-        return self._table.query(COVERAGE, most=most)
+        return self._table.query("COVERAGE", most=most)
 
     def verify_chain(self, account_id: str, months: Sequence[str]) -> ChainReport:
         """Recompute the account's chain from its stored records and compare it with what stands beside them.
