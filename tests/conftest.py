@@ -14,6 +14,6 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
     lines = [value for each in reports for name, value in getattr(each, "user_properties", ()) if name == PRINTED]
     if lines:
-        terminalreporter.section("examples of the properties")
+        terminalreporter.section("examples of the properties, and points of failure")
     for line in dict.fromkeys(map(str, lines)):
         terminalreporter.write_line(line)

@@ -52,7 +52,7 @@ REGION: Final = "us-east-1"
 TABLE: Final = "rootwatch-audit"
 SECRET: Final = "rootwatch-slack"
 MOST_STEPS: Final = 20_000
-MOST_MINUTES: Final = 120
+MOST_MINUTES: Final = 600
 """After the end of a story; nothing may take the service longer."""
 EVERY: Final = 4
 """Minutes between the calls of the watchdog that no story asks for; a run that died holds its lease for three."""

@@ -5,12 +5,12 @@ for each of these calls and each way in which it can break, and AWS's own ways o
 """
 
 import logging
-import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.conftest import PRINTED
 from tests.crash.service import FUNCTIONS, Service, Story, running_service
 from tests.crash.stories import STORIES, Ending, problems
 from tests.crash.wire import Fault, Kind
@@ -41,7 +41,7 @@ def points(service: Service, function: str) -> list[Fault]:
     ids=lambda value: value.name.replace(" ", "-") if isinstance(value, Story) else value,
 )
 def test_a_failure_at_every_call_loses_nothing(
-    service: Service, story: Story, function: str, capsys: pytest.CaptureFixture[str]
+    service: Service, story: Story, function: str, record_property: Callable[[str, object], None]
 ) -> None:
     """Whatever fails, whenever: stored once, the chain intact, told on each channel, at most one message repeated."""
     service.play(story)
@@ -64,8 +64,7 @@ def test_a_failure_at_every_call_loses_nothing(
         f"{function}, {story.name}: {len({fault.call for fault in tried})} calls, {len(tried)} points ({counts}), "
         f"{len(lost)} with a loss; done at most {longest:.0f} s later than undisturbed"
     )
-    with capsys.disabled():
-        sys.stdout.write(f"\n{figures}\n")
+    record_property(PRINTED, figures)
     assert not lost, "\n".join(lost)
 
 

@@ -55,8 +55,8 @@ _Answer = TypeVar("_Answer")
 
 _LOGGER: Final = logging.getLogger(__name__)
 
-_CONFIG: Final = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
-"""Two tries of eight seconds at most fit the functions' time; what fails then, the queue or the stream tries again."""
+_CONFIG: Final = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+"""Three tries of eight seconds at most fit the functions' time; what fails then, queue or stream try again."""
 _REPORT_CONFIG: Final = Config(connect_timeout=5, read_timeout=60, retries={"mode": "standard", "max_attempts": 8})
 """For the report, which nobody waits for: a throttled table or bucket is asked again for minutes."""
 _CREDENTIAL_REPORT_TRIES: Final = 15
