@@ -90,8 +90,10 @@ class Pages:
         return {"Responses": {name: found}}
 
     def partitions(self) -> Iterator[str]:
-        """Every partition with records."""
-        return (f"EVENTS#{account}#{MONTH}" for account in self._accounts)
+        """Every partition that the report reads: each account's records, and their incidents."""
+        for account in self._accounts:
+            yield f"EVENTS#{account}#{MONTH}"
+            yield from self._incidents
 
 
 def _played(rows: int) -> MemoryTable:

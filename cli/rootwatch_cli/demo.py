@@ -50,6 +50,8 @@ SECONDS_FOR_READS: Final = 120.0
 ENTRIES_PER_PUT: Final = 10
 MOST_RUNS: Final = 100
 """Runs of the watchdog in which every incident has to end; each tells of a few incidents of each account."""
+_LINK: Final = re.compile(r"<(https://[^|>]+)\|([^>]+)>")
+"""A link as Slack's markup has it; only our own text holds one."""
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
@@ -556,7 +558,7 @@ def _block(block: Mapping[str, Any]) -> Iterator[Text]:
         yield Text(_safe(block["text"]["text"]), style="bold")
     elif kind == "section":
         texts = [block["text"]] if "text" in block else block["fields"]
-        yield Text("\n".join(_safe(text["text"]) for text in texts))
+        yield Text("\n".join(_LINK.sub(r"\2: \1", _safe(text["text"])) for text in texts))
     elif kind == "context":
         yield Text("\n".join(_safe(element["text"]) for element in block["elements"]), style="dim")
     elif kind == "rich_text":

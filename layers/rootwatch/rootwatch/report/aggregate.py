@@ -19,7 +19,7 @@ from typing import Final
 from rootwatch.alert import act_words, visible
 from rootwatch.audit.items import SCHEMA_VERSION, record_of
 from rootwatch.audit.store import AuditStore
-from rootwatch.audit.table import Item, Value, key_of
+from rootwatch.audit.table import Item, Value
 from rootwatch.context import role_alternative, root_tasks
 from rootwatch.context.declared_use import DeclaredUse, ExpectationKind
 from rootwatch.context.surroundings import ACCOUNT_NAME, Subject
@@ -68,6 +68,7 @@ _SIGN_INS: Final = frozenset({"root.console_login", "root.console_login_without_
 _COMPLETED: Final = "root.password_recovery_completed"
 _ASSUMED: Final = frozenset({"root.assumed", "root.assumed_session_activity"})
 _TAMPERED: Final = "root.rootwatch_tampered"
+_STAGE_WORDS: Final = {stage: stage.words if stage else "no takeover stage" for stage in Stage}
 _STAGES: Final = {detection.id: detection.stage for detection in BY_ID.values()}
 _RANKS: Final = {str(severity): severity.rank for severity in Severity}
 _FAILED: Final = frozenset({str(Outcome.FAILURE), str(Outcome.DENIED), str(Outcome.ERROR)})
@@ -234,7 +235,7 @@ class _Pass:
             is_undated, earlier = month == "undated", before.get(month)
             is_before = month < period.name and not is_undated
             for item in self.reading.store.event_items(account_id, month):
-                check.add(key_of(item).sk, item, counts=is_undated or month <= period.name)
+                check.add(_text(item, "sk"), item, counts=is_undated or month <= period.name)
                 if compares and credentials is not None:
                     _note_credential(credentials, item)
                 if month == period.name or (is_undated and _moment(item, "received_at") in period):
@@ -414,6 +415,13 @@ class _UseCount:
     expected: Counter[str] = field(default_factory=Counter)
     declared: dict[str, None] = field(default_factory=dict)
 
+    def reach(self, at: datetime) -> None:
+        """Let it last from its first record to its last."""
+        if at > self.last_at:
+            self.last_at = at
+        elif at < self.first_at:
+            self.first_at = at
+
 
 class _Month:
     """The report's month of one account."""
@@ -473,7 +481,8 @@ class _Month:
             totals.service_acts += 1
             if not _text(item, "incident_id"):
                 return
-        self._count_act(item, at, kind, detections)
+        around = self._around(item)
+        self._count_act(item, at, kind, detections, around)
         incident_id = _text(item, "incident_id")
         if not incident_id:
             self._counts["outside"] += 1
@@ -483,6 +492,8 @@ class _Month:
         use = self._uses.get(incident_id)
         if use is None:
             use = self._uses[incident_id] = _UseCount(kind, at, at)
+        if kind is not UseKind.OTHER:
+            self._count_source(use, item, kind, around)
         self._count_use(use, item, at, kind, detections)
 
     def _where(self, item: Item) -> str:
@@ -492,10 +503,10 @@ class _Month:
         if len(self._totals.regions) < MOST_NAMES:
             self._totals.regions.add(region)
 
-    def _count_act(self, item: Item, at: datetime, kind: UseKind, detections: list[str]) -> None:
+    def _count_act(self, item: Item, at: datetime, kind: UseKind, detections: list[str], around: str) -> None:
         totals, day = self._totals, at.day
         stage = _stage(detections)
-        totals.stages[stage.words if stage else "no takeover stage"] += 1
+        totals.stages[_STAGE_WORDS[stage]] += 1
         if kind is UseKind.OTHER:
             self._counts["others_acts"] += 1
             return
@@ -509,7 +520,6 @@ class _Month:
         if item.get("outcome") == str(Outcome.SUCCESS) and not _SIGN_INS.isdisjoint(detections):
             totals.mfa[_mfa(item.get("mfa_used"))] += 1
             self._counts["sign_ins"] += 1
-        around = self._around(item)
         name = around or _kind_of_source(item)
         totals.owners[name if name in totals.owners or len(totals.owners) < MOST_NAMES else OTHERS] += 1
 
@@ -547,7 +557,7 @@ class _Month:
         outcome = _shown(_text(item, "outcome") or "unknown", 20)
         if kind is not use.kind:
             use.kind = max(use.kind, kind, key=_KINDS.index)
-        use.first_at, use.last_at = min(use.first_at, at), max(use.last_at, at)
+        use.reach(at)
         severity = _text(item, "severity")
         if _RANKS.get(severity, 0) > _RANKS.get(use.severity, 0):
             use.severity = severity
@@ -561,8 +571,6 @@ class _Month:
         if len(use.event_ids) < MOST_ENTRIES:
             _insert(use.event_ids, _shown(_text(item, "event_id") or "without an event id", 64))
         _insert(use.regions, _shown(_text(item, "region"), 40))
-        if kind is not UseKind.OTHER:
-            self._count_source(use, item, kind)
         if kind.is_use:
             self._count_expected(use, item)
         if item.get("read_only") is True:
@@ -583,13 +591,13 @@ class _Month:
             _insert(use.declared, _text(item, "declared_use"))
         self._totals.lowered += expected == str(ExpectationKind.MATCHED)
 
-    def _count_source(self, use: _UseCount, item: Item, kind: UseKind) -> None:
+    def _count_source(self, use: _UseCount, item: Item, kind: UseKind, around: str) -> None:
         _insert(use.actors, _shown(_text(item, "actor"), 30).replace("_", " "))
         _insert(use.clients, _shown(_text(item, "client_kind"), 30).replace("_", " "))
         address = _text(item, "source_ip")
         words = _shown(address, 48) or _kind_of_source(item)
         if words in use.sources or len(use.sources) < MOST_ENTRIES:
-            use.sources[words] = self._around(item) or use.sources.get(words, "")
+            use.sources[words] = around or use.sources.get(words, "")
         if kind.is_use and item.get("outcome") == str(Outcome.SUCCESS) and self._know(address):
             _insert(use.new_sources, _shown(address, 48))
 

@@ -28,7 +28,7 @@ WORDS: Final[Mapping[ExceptionKind, tuple[str, str]]] = {
     ),
     ExceptionKind.NOT_FROM_CLOUDTRAIL: (
         "Records that did not come from CloudTrail",
-        "Somebody put them on the event bus. They are kept apart and prove nothing.",
+        "Somebody put them on the event bus (PutEvents): they prove nothing of what root did.",
     ),
     ExceptionKind.WITHOUT_MFA: ("Root use without MFA", "The record itself states that no MFA was used."),
     ExceptionKind.UNDECLARED: (
