@@ -34,7 +34,7 @@ from rootwatch.settings import CHANNELS
 from rootwatch_cli.local_stack import ACCOUNT_ID, Deployment, LocalStack, LocalStackError, local_stack
 from rootwatch_cli.project import BUILT_TEMPLATE, PROJECT
 from rootwatch_cli.rdap_server import RdapServer, Registration
-from rootwatch_cli.slack_receiver import ReceivedMessage, SlackReceiver
+from rootwatch_cli.slack_receiver import SIGNING_SECRET, ReceivedMessage, SlackReceiver
 from rootwatch_cli.specimen import load_specimen
 
 STACK_NAME: Final = "rootwatch"
@@ -255,7 +255,7 @@ def staged(
             TopicArn=deployment.resources["AlertTopic"], Protocol="sqs", Endpoint=attributes["Attributes"]["QueueArn"]
         )
         told("a queue is subscribed to the alert topic, as a pager or a SIEM would be")
-        secret = slack.bot_secret if bot else {"webhook_url": slack.webhook_url}
+        secret = {**(slack.bot_secret if bot else {"webhook_url": slack.webhook_url}), "signing_secret": SIGNING_SECRET}
         stack.client("secretsmanager").put_secret_value(SecretId=f"{STACK_NAME}-slack", SecretString=json.dumps(secret))
         what = "a bot token" if bot else "the webhook"
         told(f"Slack's secret holds {what} of a Slack-shaped receiver on {slack.origin}")

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rootwatch.alert import shown, story, visible
+from rootwatch.alert import shown, standing, story, visible
 from rootwatch.audit.items import moment_text
 from rootwatch.audit.store import AuditStore
 from rootwatch.errors import DamagedItemError
-from rootwatch.incident import Incident
+from rootwatch.incident import Incident, TriageState
 from rootwatch_cli.deployed import DeployedStack, Where, on_stack
 from rootwatch_cli.inspect import SEVERITY_STYLES
 
@@ -81,6 +81,9 @@ def incident_document(incident: Incident) -> dict[str, object]:
         "state": state_of(incident),
         "severity": str(incident.severity),
         "stage": incident.stage.words,
+        "triage": str(incident.triage.state),
+        "triage_by": incident.triage.by or None,
+        "triage_since": moment_text(incident.triage.since) if incident.triage.since else None,
         "opened_at": moment_text(incident.opened_at),
         "last_at": moment_text(incident.last_at),
         "what": story(incident),
@@ -93,6 +96,10 @@ def incident_document(incident: Incident) -> dict[str, object]:
         "failed_sources": list(incident.failed_sources),
         "regions": list(incident.regions),
     }
+
+
+def _answered(incident: Incident) -> str:
+    return "not answered" if incident.triage.state is TriageState.OPEN else standing(incident)
 
 
 def span_of(incident: Incident) -> str:
@@ -120,7 +127,7 @@ def _print_list(incidents: Sequence[Incident], months: Sequence[str]) -> None:
         rows = Text.assemble(
             (incident.id, "bold"),
             f"  account {visible(incident.account_id, 40)}\n",
-            f"{span_of(incident)} · {counts}\n",
+            f"{span_of(incident)} · {counts}\n{_answered(incident)}\n",
             shown(story(incident), 400),
         )
         table.add_row(Text(severity, style=SEVERITY_STYLES[severity]), Text(state, style=STATE_STYLES[state]), rows)

@@ -393,6 +393,165 @@ def redrive(  # noqa: PLR0913 - the command's options
     raise typer.Exit(run_redrive(where, options, as_json=json))
 
 
+# --- triage --------------------------------------------------------------------------------------------------------
+
+IncidentId = Annotated[
+    str, typer.Argument(metavar="INCIDENT", help="An incident's id or the beginning of it, or an alert's id.")
+]
+Note = Annotated[str, typer.Option("--note", help="What else belongs into the timeline.")]
+
+
+@app.command()
+def ack(  # noqa: PLR0913 - the command's options
+    incident: IncidentId,
+    *,
+    note: Note = "",
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Say that you have an incident: its escalation stops."""
+    from rootwatch_cli.answer import Given, run_answer  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415
+
+    where = Where(stack, None, profile, region, endpoint_url)
+    raise typer.Exit(run_answer(where, incident, Given("acknowledge", note=note), as_json=json))
+
+
+@app.command()
+def suspicious(  # noqa: PLR0913 - the command's options
+    incident: IncidentId,
+    *,
+    note: Note = "",
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Say that nobody can explain an incident."""
+    from rootwatch_cli.answer import Given, run_answer  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415
+
+    where = Where(stack, None, profile, region, endpoint_url)
+    raise typer.Exit(run_answer(where, incident, Given("suspect", note=note), as_json=json))
+
+
+@app.command()
+def contain(  # noqa: PLR0913 - the command's options
+    incident: IncidentId,
+    *,
+    note: Note = "",
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Say that a suspicious incident is contained."""
+    from rootwatch_cli.answer import Given, run_answer  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415
+
+    where = Where(stack, None, profile, region, endpoint_url)
+    raise typer.Exit(run_answer(where, incident, Given("contain", note=note), as_json=json))
+
+
+@app.command()
+def close(  # noqa: PLR0913 - the command's options
+    incident: IncidentId,
+    *,
+    note: Note = "",
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Close an incident that is contained."""
+    from rootwatch_cli.answer import Given, run_answer  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415
+
+    where = Where(stack, None, profile, region, endpoint_url)
+    raise typer.Exit(run_answer(where, incident, Given("close", note=note), as_json=json))
+
+
+@app.command()
+def resolve(  # noqa: PLR0913 - the command's options
+    incident: IncidentId,
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="What root was needed for, in a few words.")] = "",
+    ticket: Annotated[str, typer.Option("--ticket", help="The ticket's number.")] = "",
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Agree, as a second person, with what somebody else proposed.")
+    ] = False,
+    note: Note = "",
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Resolve an incident as expected.
+
+    A reason and a ticket are required. It covers the addresses and sessions listed on the incident, nothing else.
+    """
+    from rootwatch_cli.answer import Given, run_answer  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415
+
+    if not confirm and not (reason.strip() and ticket.strip()):
+        message = "--reason and --ticket are required, or --confirm for what somebody else proposed"
+        raise typer.BadParameter(message)
+    where = Where(stack, None, profile, region, endpoint_url)
+    given = Given("confirm" if confirm else "resolve", reason, ticket, note)
+    raise typer.Exit(run_answer(where, incident, given, as_json=json))
+
+
+@app.command()
+def note(  # noqa: PLR0913 - the command's options
+    incident: IncidentId,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The note.")],
+    *,
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Put a note into an incident's timeline."""
+    from rootwatch_cli.answer import Given, run_answer  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415
+
+    where = Where(stack, None, profile, region, endpoint_url)
+    raise typer.Exit(run_answer(where, incident, Given("note", note=text), as_json=json))
+
+
+@app.command()
+def evidence(  # noqa: PLR0913 - the command's options
+    incident: IncidentId,
+    *,
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="The folder to write to; made if it is not there.")],
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    table: Table = None,
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Write one incident as a zip that can be handed over, and checked without us.
+
+    Records, chain, timeline, alerts with their receipts, steps, checksums, and one page for people.
+    """
+    from pathlib import Path  # noqa: PLC0415 - each command loads only what it needs
+
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415
+    from rootwatch_cli.evidence import run_evidence  # noqa: PLC0415
+
+    where = Where(stack, table, profile, region, endpoint_url)
+    raise typer.Exit(run_evidence(where, incident, Path(out), as_json=json))
+
+
 @app.command()
 def deploy_forwarders(  # noqa: PLR0913 - the command's options
     *,

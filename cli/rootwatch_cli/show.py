@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rootwatch.alert import Alert, act, shown, story, visible
-from rootwatch.audit.items import Delivery, DeliveryState, alert_of, delivery_of, moment_text, record_of
+from rootwatch.alert import Alert, act, shown, standing, story, visible
+from rootwatch.audit.items import Delivery, DeliveryState, alert_of, delivery_of, moment_text, record_of, step_of
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Item, Value, key_of
 from rootwatch.channels.sns import alert_document
@@ -24,6 +24,7 @@ from rootwatch.detections.detection import Finding, OwnResources, Severity
 from rootwatch.errors import DamagedItemError, UnreadableRecordError
 from rootwatch.incident import Incident
 from rootwatch.record import read_document
+from rootwatch.triage import step_words
 from rootwatch_cli.deployed import DeployedStack, Where, on_stack
 from rootwatch_cli.incidents import STATE_STYLES, counted, incident_document, span_of, state_of
 from rootwatch_cli.inspect import SEVERITY_STYLES
@@ -217,11 +218,16 @@ def _delivery(delivery: Delivery, at: datetime, words: str, state: str, error: s
 
 
 def _step(sk: str, item: Item) -> Entry:
-    """Return a step that a person took, with all that its item says."""
-    at = _moment(sk.split("#")[1]) or datetime.fromtimestamp(0, UTC)
+    """Return a step of triage, with all that its item says; one of a kind we do not know as it stands."""
     said = {name: value for name, value in item.items() if name not in {"pk", "sk", "schema_version"}}
-    words = ", ".join(f"{shown(name, 40)} {shown(value, 200)}" for name, value in said.items() if value is not None)
-    return Entry(at, "step", f"step: {words}", {"time": moment_text(at), **said})
+    at = _moment(sk.split("#")[1]) or datetime.fromtimestamp(0, UTC)
+    try:
+        words = f"triage: {step_words(step_of(item))}"
+    except DamagedItemError:
+        words = ", ".join(f"{shown(name, 40)} {shown(value, 200)}" for name, value in said.items() if value is not None)
+        return Entry(at, "step", f"step: {words}", {"time": moment_text(at), **said})
+    document = {"time": moment_text(at), **{("step" if name == "kind" else name): said[name] for name in said}}
+    return Entry(at, "step", words, document)
 
 
 def _moment(value: Value) -> datetime | None:
@@ -322,6 +328,7 @@ def _head(incident: Incident) -> Table:
             (state, STATE_STYLES[state]), ", ", (severity, SEVERITY_STYLES[severity]), f", {_stage(incident)}"
         ),
     )
+    table.add_row("Triage", Text(standing(incident)))
     table.add_row("When", Text(span_of(incident)))
     table.add_row("Root from", Text(sources))
     if incident.failed_sources:

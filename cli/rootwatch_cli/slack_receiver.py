@@ -4,11 +4,15 @@ It checks what Slack refuses in earnest (https://docs.slack.dev/reference/block-
 https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks), keeps the messages it took with the time
 they came in, and can be told to misbehave: be too busy, fail, hang, refuse connections, refuse with an error code.
 
-Of the API it knows auth.test, chat.postMessage, with threads, and chat.update
-(https://docs.slack.dev/reference/methods/chat.postMessage and .../chat.update). A reply to a message that is not there
-any more goes to the channel, without a word: so Slack does (https://github.com/slack-go/slack/issues/1571).
+Of the API it knows auth.test, chat.postMessage, with threads, chat.update and views.open
+(https://docs.slack.dev/reference/methods/chat.postMessage and .../chat.update). It takes what is answered to whoever
+pressed a button, and makes the signed requests of presses and modals (`pressed`, `submitted`). A reply to a message
+that is not there any more goes to the channel, without a word: so Slack does
+(https://github.com/slack-go/slack/issues/1571).
 """
 
+import hashlib
+import hmac
 import json
 import re
 import socket
@@ -23,6 +27,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
 LOOPBACK = "127.0.0.1"
 # The path of a webhook that Slack could have issued; no such workspace exists.
@@ -30,6 +35,10 @@ WEBHOOK_PATH = "/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
 
 BOT_TOKEN = "xoxb-000000000000-000000000000-XXXXXXXXXXXXXXXXXXXXXXXX"  # noqa: S105 - no such app exists
 CHANNEL = "C0000000000"
+SIGNING_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"  # noqa: S105 - the one that Slack's documentation shows
+TEAM = "T00000000"
+TRIGGER_ID = "1234.5678.abcdef"
+RESPONSE_PATH = "/actions/T00000000/1/abcdef"
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_KEPT_MESSAGES = 10_000
@@ -59,7 +68,10 @@ _MAX_ACTIONS = 25
 _MAX_BUTTON_TEXT = 75
 _MAX_URL = 3000
 _MAX_BLOCK_ID = 255
-_BLOCK_TYPES = frozenset({"actions", "context", "divider", "header", "image", "markdown", "rich_text", "section"})
+_MAX_MODAL_WORD = 24
+_BLOCK_TYPES = frozenset(
+    {"actions", "context", "divider", "header", "image", "input", "markdown", "rich_text", "section"},
+)
 _RICH_TEXT_ELEMENTS = frozenset(
     {"rich_text_section", "rich_text_list", "rich_text_preformatted", "rich_text_quote"},
 )
@@ -122,6 +134,8 @@ class _State:
     refused_texts: dict[str, str] = field(default_factory=dict)
     requests: int = 0
     count: int = 0
+    modals: list[Mapping[str, Any]] = field(default_factory=list)
+    told: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 class SlackReceiver:
@@ -164,6 +178,49 @@ class SlackReceiver:
     def bot_secret(self) -> dict[str, str]:
         """What to put into the Slack secret for threads in place of the webhook's address."""
         return {"bot_token": BOT_TOKEN, "channel": CHANNEL}
+
+    @property
+    def modals(self) -> tuple[Mapping[str, Any], ...]:
+        """The modals that were opened, in their order."""
+        with self._state.lock:
+            return tuple(self._state.modals)
+
+    @property
+    def told(self) -> tuple[Mapping[str, Any], ...]:
+        """What people who pressed were told alone, in its order."""
+        with self._state.lock:
+            return tuple(self._state.told)
+
+    def pressed(
+        self, value: str, action_id: str, user: str, name: str, typed: Mapping[str, str] | None = None
+    ) -> bytes:
+        """Return the body that Slack sends when a person presses a button of ours, unsigned."""
+        values = {block: {block: {"type": "plain_text_input", "value": text}} for block, text in (typed or {}).items()}
+        return interaction_body(
+            {
+                "type": "block_actions",
+                "user": {"id": user, "username": name, "team_id": TEAM},
+                "team": {"id": TEAM, "domain": "example"},
+                "channel": {"id": CHANNEL, "name": "root-alerts"},
+                "trigger_id": TRIGGER_ID,
+                "response_url": self.origin + RESPONSE_PATH,
+                "state": {"values": values},
+                "actions": [{"type": "button", "action_id": action_id, "value": value, "action_ts": "1.2"}],
+            }
+        )
+
+    @staticmethod
+    def submitted(modal: Mapping[str, Any], user: str, name: str, typed: Mapping[str, str]) -> bytes:
+        """Return the body that Slack sends when a person submits a modal, unsigned."""
+        values = {block: {block: {"type": "plain_text_input", "value": text}} for block, text in typed.items()}
+        return interaction_body(
+            {
+                "type": "view_submission",
+                "user": {"id": user, "username": name, "team_id": TEAM},
+                "team": {"id": TEAM, "domain": "example"},
+                "view": {**modal, "state": {"values": values}},
+            }
+        )
 
     @property
     def messages(self) -> tuple[ReceivedMessage, ...]:
@@ -246,6 +303,25 @@ class SlackReceiver:
         return self.alerts
 
 
+def interaction_body(payload: Mapping[str, Any]) -> bytes:
+    """Return the form in which Slack sends an interaction."""
+    return urlencode({"payload": json.dumps(payload)}).encode()
+
+
+def signed_headers(body: bytes, at: datetime, secret: str = SIGNING_SECRET) -> dict[str, str]:
+    """Return the headers with which Slack sends a body at a moment.
+
+    https://docs.slack.dev/authentication/verifying-requests-from-slack
+    """
+    timestamp = str(int(at.timestamp()))
+    digest = hmac.new(secret.encode(), f"v0:{timestamp}:".encode() + body, hashlib.sha256).hexdigest()
+    return {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Slack-Request-Timestamp": timestamp,
+        "X-Slack-Signature": f"v0={digest}",
+    }
+
+
 def problem_with(payload: object) -> tuple[str, str] | None:
     """Return Slack's error code and a sentence on what is wrong with a webhook payload, or None when it is fine."""
     if not isinstance(payload, dict):
@@ -290,6 +366,8 @@ def _block_problem(block: object) -> str | None:  # noqa: C901, PLR0911 - one wa
             return _list_problem("context", block, _MAX_CONTEXT_ELEMENTS, _context_element_problem)
         case "actions":
             return _list_problem("actions", block, _MAX_ACTIONS, _action_problem)
+        case "input":
+            return _input_problem(block)
         case "rich_text":
             return _list_problem("rich_text", block, None, _rich_text_problem)
         case "image":
@@ -341,7 +419,32 @@ def _action_problem(element: object) -> str | None:
         return f"button: url is not a web address of at most {_MAX_URL} characters"
     if element.get("style", "primary") not in {"primary", "danger"}:
         return "button: style is neither primary nor danger"
+    for name, longest in (("action_id", _MAX_BLOCK_ID), ("value", _MAX_FIELD)):
+        if not isinstance(element.get(name, ""), str) or len(element.get(name, "")) > longest:
+            return f"button: {name} is no text of at most {longest} characters"
     return _text_problem("button", element.get("text"), _MAX_BUTTON_TEXT, kinds=("plain_text",))
+
+
+def _input_problem(block: Mapping[str, Any]) -> str | None:
+    element = block.get("element")
+    if not isinstance(element, dict) or element.get("type") != "plain_text_input":
+        return "input: element is not a plain_text_input"
+    if not 1 <= element.get("max_length", 1) <= _MAX_SECTION:
+        return f"input: max_length is not 1 to {_MAX_SECTION}"
+    hint = _text_problem("placeholder", element.get("placeholder"), _MAX_HEADER, kinds=("plain_text",))
+    return hint or _text_problem("input", block.get("label"), _MAX_FIELD, kinds=("plain_text",))
+
+
+def modal_problem(view: object) -> str | None:
+    """Return what Slack would refuse a modal for, by https://docs.slack.dev/reference/views/modal-views ."""
+    if not isinstance(view, dict) or view.get("type") != "modal":
+        return "the view is no modal"
+    for name in ("title", "submit", "close"):
+        if problem := _text_problem(name, view.get(name), _MAX_MODAL_WORD, kinds=("plain_text",)):
+            return problem
+    if len(view.get("private_metadata", "")) > _MAX_SECTION or len(view.get("callback_id", "")) > _MAX_BLOCK_ID:
+        return "private_metadata or callback_id is too long"
+    return next((problem for problem in map(_block_problem, view.get("blocks", [])) if problem), None)
 
 
 def _rich_text_problem(element: object) -> str | None:  # noqa: PLR0911 - one way out per fault
@@ -439,7 +542,9 @@ class _Handler(BaseHTTPRequestHandler):
                     self.server.state.order = _Order()
             return order
 
-    def _check(self, body: bytes) -> None:
+    def _check(self, body: bytes) -> None:  # noqa: PLR0911 - one way out per fault
+        if self.path == RESPONSE_PATH:
+            return self._respond(body)
         if not _PATH.fullmatch(self.path):
             return self._refuse(HTTPStatus.NOT_FOUND, "no_service", "not the path of a webhook")
         if self.headers.get_content_type() != "application/json":
@@ -455,13 +560,32 @@ class _Handler(BaseHTTPRequestHandler):
         self._keep(ReceivedMessage(datetime.now(UTC), self.path, payload))
         return self._answer(HTTPStatus.OK, "ok")
 
-    def _call(self, method: str, body: bytes) -> None:
+    def _respond(self, body: bytes) -> None:
+        """Take what somebody who pressed is told."""
+        payload = json.loads(body)
+        if payload.get("delete_original") is not True and (problem := problem_with(payload)):
+            return self._refuse(HTTPStatus.BAD_REQUEST, *problem)
+        with self.server.state.lock:
+            self.server.state.told.append(payload)
+            self.server.state.lock.notify_all()
+        return self._answer(HTTPStatus.OK, "ok")
+
+    def _open(self, payload: Mapping[str, Any]) -> None:
+        view = payload.get("view")
+        problem = modal_problem(view) if payload.get("trigger_id") == TRIGGER_ID else "not the trigger_id of a press"
+        if problem:
+            return self._deny("invalid_arguments", problem)
+        with self.server.state.lock:
+            self.server.state.modals.append(dict(view or {}))
+        return self._say({"ok": True, "view": view})
+
+    def _call(self, method: str, body: bytes) -> None:  # noqa: PLR0911 - one way out per method
         """Answer a call of the API: always 200, and `ok` says whether it was done."""
         try:
             payload = json.loads(body)
         except (ValueError, RecursionError):
             payload = None
-        if problem := self._token_problem() or (self._call_problem(payload) if method != "auth.test" else None):
+        if problem := self._token_problem() or (self._call_problem(payload, method) if method != "auth.test" else None):
             return self._deny(*problem)
         if method == "auth.test":
             return self._say({"ok": True, "bot_id": "B0123456789"}, {"x-oauth-scopes": "chat:write"})
@@ -471,6 +595,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._post(payload)
         if method == "chat.update":
             return self._update(payload)
+        if method == "views.open":
+            return self._open(payload)
         return self._deny("unknown_method", method)
 
     def _poison(self, body: bytes) -> str | None:
@@ -485,11 +611,13 @@ class _Handler(BaseHTTPRequestHandler):
             return "not_authed", "no token"
         return None if token == f"Bearer {BOT_TOKEN}" else ("invalid_auth", "not the bot's token")
 
-    def _call_problem(self, payload: object) -> tuple[str, str] | None:
+    def _call_problem(self, payload: object, method: str) -> tuple[str, str] | None:
         if self.headers.get_content_type() != "application/json":
             return "invalid_post_type", "the content type is not application/json"
         if not isinstance(payload, dict):
             return "json_not_object", "the body is not a JSON object"
+        if not method.startswith("chat."):
+            return None
         if payload.get("channel") != CHANNEL:
             return "channel_not_found", "not the channel's id"
         return problem_with(payload)

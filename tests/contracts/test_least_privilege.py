@@ -24,20 +24,23 @@ from functions.detect import app as detect
 from functions.notify_slack import app as notify_slack
 from functions.notify_sns import app as notify_sns
 from functions.report import app as report
+from functions.triage import app as triage
 from functions.watchdog import app as watchdog
 from rootwatch import wiring
 from rootwatch.channels import slack
-from rootwatch_cli.slack_receiver import Behaviour, SlackReceiver
+from rootwatch_cli.slack_receiver import SIGNING_SECRET, Behaviour, SlackReceiver, signed_headers
 from tests.builders import as_sqs_event, build_envelope
 from tests.template.stack import ACCOUNT, REGION, Stack, statements
 from tests.template.test_policies import FUNCTIONS, allowed
 
+MADE_ONCE: Final = (wiring.intake, wiring.sns_notifier, wiring.slack_notifier, wiring.reception)
 START: Final = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
 MOTO_ACCOUNT: Final = "123456789012"
 HANDLERS: Final[Mapping[str, Any]] = {
     "DetectFunction": detect,
     "NotifySnsFunction": notify_sns,
     "NotifySlackFunction": notify_slack,
+    "TriageFunction": triage,
     "WatchdogFunction": watchdog,
     "ReportFunction": report,
 }
@@ -59,7 +62,7 @@ LACKING: Final[Mapping[tuple[str, str], str]] = {
     **{(f"{who}FindsTheStreamOfTheTable", "dynamodb:ListStreams"): _POLLER for who in ("NotifySns", "NotifySlack")},
     **{
         (f"{who}WritesItsOwnLog", f"logs:{action}"): _LOGS
-        for who in ("Detect", "NotifySns", "NotifySlack", "Watchdog", "Report")
+        for who in ("Detect", "NotifySns", "NotifySlack", "Triage", "Watchdog", "Report")
         for action in ("CreateLogStream", "PutLogEvents")
     },
     **{
@@ -104,7 +107,7 @@ class Run:
         own = {name: self.real(str(value)) for name, value in variables.items()} | {
             "SLACK_SECRET_ID": self.secret_arn, "SLACK_ORIGIN": self.receiver.origin, "LOOK_UP_OWNERS": "false",
         }  # fmt: skip
-        for made_once in (wiring.intake, wiring.sns_notifier, wiring.slack_notifier, wiring.watchdog, wiring.reporter):
+        for made_once in (*MADE_ONCE, wiring.watchdog, wiring.reporter):
             made_once.cache_clear()
         with pytest.MonkeyPatch.context() as patch:
             for name, value in own.items():
@@ -129,6 +132,18 @@ class Run:
         """Let detect take a record, which happens now."""
         envelope = build_envelope(specimen, number=number, **changes)
         self.call("DetectFunction", as_sqs_event([envelope]))
+
+    def press(self, account_id: str, action: str) -> None:
+        """Let somebody press a button of an account's incident on Slack, now."""
+        item = next(each for each in self.items("INCIDENT") if each["account_id"]["S"] == account_id)
+        incident_id, moves = item["incident_id"]["S"], item["triage"]["M"]["moves"]["N"]
+        body = self.receiver.pressed(f"rootwatch {incident_id} {moves}", f"rootwatch:{action}", "U0123456789", "dana")
+        event = {
+            "requestContext": {"http": {"method": "POST"}},
+            "headers": {name.lower(): value for name, value in signed_headers(body, self.now).items()},
+            "body": body.decode(),
+        }
+        self.call("TriageFunction", event)
 
     def notify(self, channel: str) -> None:
         """Let a notifier have every ledger of its channel, as the stream hands it over."""
@@ -280,7 +295,7 @@ def run() -> Iterator[Run]:
         patch.setattr(wiring, "_now", lambda: played.now)
         _play(played)
         yield played
-        for made_once in (wiring.intake, wiring.sns_notifier, wiring.slack_notifier, wiring.watchdog, wiring._session):
+        for made_once in (*MADE_ONCE, wiring.watchdog, wiring._session):
             made_once.cache_clear()
 
 
@@ -320,6 +335,15 @@ def _play(run: Run) -> None:
     run.receiver.answer_with(Behaviour.NO_SERVICE)
     run.call("WatchdogFunction", {})
     run.receiver.answer_with(Behaviour.ACCEPT)
+    # Nobody answers a new key, and then somebody does, on Slack.
+    run.store_secret({**bot, "signing_secret": SIGNING_SECRET})
+    run.record("access_key_created", recipientAccountId="555566667777")
+    run.now += timedelta(minutes=6)
+    run.call("WatchdogFunction", {})
+    run.notify("sns")
+    run.press("555566667777", "acknowledge")
+    run.press("555566667777", "timeline")
+    run.store_secret(webhook)
     # Somebody changed the table: a ledger of each channel, and the head of an account with an open incident.
     run.record("access_key_created", recipientAccountId="444455556666")
     for channel in ("sns", "slack"):
@@ -333,6 +357,10 @@ def _play(run: Run) -> None:
     head = next(item for item in run.items("HEAD") if item["pk"]["S"] == "ACCOUNT#444455556666")
     run.spoil(head, sequence={"S": "broken"})
     run.record("read", recipientAccountId="444455556666")
+    head = next(item for item in run.items("HEAD") if item["pk"]["S"] == "ACCOUNT#444455556666")
+    run.spoil(head, sequence={"S": "broken"})
+    run.store_secret({**bot, "signing_secret": SIGNING_SECRET})
+    run.press("444455556666", "suspect")
     # The month is over.
     run.store_secret(bot)
     run.now = datetime(2026, 12, 1, 0, 15, tzinfo=UTC)

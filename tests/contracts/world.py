@@ -271,7 +271,7 @@ def running_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(slack, "TIMEOUT_SECONDS", (1.0, 0.5))
-    made_once = (wiring.intake, wiring.sns_notifier, wiring.slack_notifier)
+    made_once = (wiring.intake, wiring.sns_notifier, wiring.slack_notifier, wiring.reception)
     for function in made_once:
         function.cache_clear()
     with mock_aws(), SlackReceiver() as receiver:

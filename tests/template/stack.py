@@ -120,7 +120,7 @@ class Stack:
         resolved = {key: self.resolve(element) for key, element in value.items()}
         return {key: element for key, element in resolved.items() if element is not _NO_VALUE}
 
-    def _intrinsic(self, function: str, argument: Any) -> Any:
+    def _intrinsic(self, function: str, argument: Any) -> Any:  # noqa: PLR0911 - one way out per function
         if function == "Fn::Sub":
             return re.sub(r"\$\{([^!][^}]*)}", lambda found: str(self._substitute(found[1])), argument)
         if function == "Fn::GetAtt":
@@ -130,7 +130,9 @@ class Stack:
             return self.resolve(when_true if self._condition(condition) else when_false)
         if function == "Fn::Equals":
             left, right = self.resolve(argument)
-            return left == right
+            return str(left) == str(right)
+        if function == "Fn::And":
+            return all(self.resolve(each) for each in argument)
         if function == "Fn::Join":
             separator, elements = argument
             return str(separator).join(self.resolve(elements))

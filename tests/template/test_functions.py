@@ -13,6 +13,7 @@ FUNCTIONS = {
     "DetectFunction": "detect",
     "NotifySnsFunction": "notify-sns",
     "NotifySlackFunction": "notify-slack",
+    "TriageFunction": "triage",
     "WatchdogFunction": "watchdog",
     "ReportFunction": "report",
 }
@@ -111,11 +112,41 @@ def test_log_group_with_retention(stack: Stack, function: str) -> None:
         ),
         (
             "NotifySnsFunction",
-            {"LOG_LEVEL", "TABLE_NAME", "DEAD_LETTER_QUEUE_URL", "ALERT_TOPIC_ARN", "RUNBOOK_URL"},
+            {
+                "LOG_LEVEL",
+                "TABLE_NAME",
+                "DEAD_LETTER_QUEUE_URL",
+                "ALERT_TOPIC_ARN",
+                "ESCALATION_TOPIC_ARN",
+                "RUNBOOK_URL",
+            },
         ),
         (
             "NotifySlackFunction",
-            {"LOG_LEVEL", "TABLE_NAME", "DEAD_LETTER_QUEUE_URL", "SLACK_SECRET_ID", "SLACK_ORIGIN", "RUNBOOK_URL"},
+            {
+                "LOG_LEVEL",
+                "TABLE_NAME",
+                "STACK_NAME",
+                "DEAD_LETTER_QUEUE_URL",
+                "SLACK_SECRET_ID",
+                "SLACK_ORIGIN",
+                "SLACK_BUTTONS",
+                "RUNBOOK_URL",
+            },
+        ),
+        (
+            "TriageFunction",
+            {
+                "LOG_LEVEL",
+                "TABLE_NAME",
+                "STACK_NAME",
+                "SLACK_SECRET_ID",
+                "SLACK_ORIGIN",
+                "SLACK_RESOLVERS",
+                "SECOND_PERSON",
+                "CUSTODIANS",
+                "ACCOUNT_NAMES",
+            },
         ),
         (
             "WatchdogFunction",
@@ -128,9 +159,16 @@ def test_log_group_with_retention(stack: Stack, function: str) -> None:
                 "RULE_DEAD_LETTER_QUEUE_URL",
                 "DEAD_LETTER_QUEUE_URL",
                 "ALERT_TOPIC_ARN",
+                "ESCALATION_TOPIC_ARN",
                 "OPERATIONS_TOPIC_ARN",
+                "ESCALATE_CRITICAL",
+                "ESCALATE_HIGH",
+                "ESCALATE_MEDIUM",
+                "ASK_AGAIN_HOURS",
+                "CUSTODIANS",
                 "SLACK_SECRET_ID",
                 "SLACK_ORIGIN",
+                "SLACK_BUTTONS",
                 "RUNBOOK_URL",
                 "LOOK_UP_ACCOUNT_NAMES",
                 "ACCOUNT_NAMES",
@@ -186,7 +224,10 @@ def test_notifiers_read_their_own_deliveries(stack: Stack, function: str) -> Non
     )
 
     assert str(found["EventSourceArn"]).startswith(stack.arn("AuditTable") + "/stream/")
-    assert found["FilterCriteria"] == {"Filters": [{"Pattern": pattern}]}
+    # What people answered changes the messages on Slack.
+    steps = ['{"eventName":["INSERT"],"dynamodb":{"Keys":{"sk":{"S":[{"prefix":"STEP#"}]}}}}']
+    also = steps if function == "NotifySlackFunction" else []
+    assert found["FilterCriteria"] == {"Filters": [{"Pattern": each} for each in (pattern, *also)]}
     assert found["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert found["BisectBatchOnFunctionError"] is True
     assert found["ParallelizationFactor"] == 1
@@ -263,6 +304,31 @@ def test_two_runs_of_the_watchdog_never_overlap(stack: Stack) -> None:
         assert "ReservedConcurrentExecutions" not in stack.resources[function]["Properties"]
 
 
+def test_the_public_address_is_asked_for(stack: Stack) -> None:
+    """Nothing of the stack is public by itself; with buttons triage has one address that anybody may call, both
+    permissions that a function URL needs, and a bound on how often it runs at once, unless the account has no room.
+    """
+    assert stack.of_type("AWS::Lambda::Url") == {}
+    assert {each["Principal"] for each in stack.of_type("AWS::Lambda::Permission").values()} == {"events.amazonaws.com"}
+
+    public = Stack(SlackButtons="true")
+    [url] = public.of_type("AWS::Lambda::Url").values()
+    assert url == {"AuthType": "NONE", "TargetFunctionArn": public.arn("TriageFunction")}
+    granted = [each for each in public.of_type("AWS::Lambda::Permission").values() if each["Principal"] == "*"]
+    assert [(each["Action"], each["FunctionName"]) for each in granted] == [
+        ("lambda:InvokeFunctionUrl", "rootwatch-triage"),
+        ("lambda:InvokeFunction", "rootwatch-triage"),
+    ]
+    assert (granted[0]["FunctionUrlAuthType"], granted[1]["InvokedViaFunctionUrl"]) == ("NONE", True)
+    reserved = {function: public.resources[function]["Properties"].get(RESERVED) for function in FUNCTIONS}
+    assert {function: str(number) for function, number in reserved.items() if number} == {"TriageFunction": "5"}
+    unreserved = Stack(SlackButtons="true", TriageConcurrency="0")
+    assert RESERVED not in unreserved.resources["TriageFunction"]["Properties"]
+
+
+RESERVED = "ReservedConcurrentExecutions"
+
+
 def test_what_ends_an_incident_is_the_same_for_both(stack: Stack) -> None:
     """The functions detect and watchdog are told the same number of minutes after which an incident ends."""
     told = [
@@ -285,9 +351,11 @@ def test_the_order_of_the_stack() -> None:
         "DetectFunction",
         "AuditTable",
         "AlertTopic",
+        "EscalationTopic",
         "NotifySnsFunction",
         "SlackSecret",
         "NotifySlackFunction",
+        "TriageFunction",
         "WatchdogFunction",
         "ReportFunction",
     ]

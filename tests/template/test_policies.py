@@ -6,7 +6,14 @@ import pytest
 
 from tests.template.stack import ACCOUNT, Stack, statements
 
-FUNCTIONS = ("DetectFunction", "NotifySnsFunction", "NotifySlackFunction", "WatchdogFunction", "ReportFunction")
+FUNCTIONS = (
+    "DetectFunction",
+    "NotifySnsFunction",
+    "NotifySlackFunction",
+    "TriageFunction",
+    "WatchdogFunction",
+    "ReportFunction",
+)
 # The only resources that end in a wildcard: a log group's ARN covers its streams, ListStreams knows no single stream,
 # the report's three files are named by their month.
 WILDCARD_RESOURCES = re.compile(
@@ -124,6 +131,7 @@ def test_a_function_may_use_what_it_is_told_of(stack: Stack, function: str) -> N
             "IntakeDeadLetterQueue" if function == "DetectFunction" else "NotifyDeadLetterQueue"
         ),
         "ALERT_TOPIC_ARN": stack.arn("AlertTopic"),
+        "ESCALATION_TOPIC_ARN": stack.arn("EscalationTopic"),
         "SLACK_SECRET_ID": stack.arn("SlackSecret"),
         "REPORT_BUCKET": f"{stack.arn('ReportBucket')}/root-usage-*",
     }
@@ -151,33 +159,35 @@ def test_who_keeps_what_was_looked_up(stack: Stack) -> None:
         "DetectFunction": {"CACHE#*"},
         "NotifySnsFunction": set(),
         "NotifySlackFunction": set(),
+        "TriageFunction": set(),
         "WatchdogFunction": {"CACHE#account-name", "CACHE#service"},
         "ReportFunction": {"CACHE#account-name"},
     }
 
 
 def test_the_watchdog_scans_an_index_and_writes_no_records(stack: Stack) -> None:
-    """The watchdog may scan one index, which holds keys only, and query records, but write none and scan no table."""
+    """The watchdog may scan two indexes, which hold keys only, and query records, but write none and scan no table."""
     table = stack.arn("AuditTable")
     statements = allowed(stack, "WatchdogFunction")
     scanned = [s["Resource"] for s in statements if "dynamodb:Scan" in str(s["Action"])]
     queried = [s["Resource"] for s in statements if "dynamodb:Query" in str(s["Action"])]
     of_records = [s["Action"] for s in statements if "EVENTS#" in str(s)]
 
-    assert scanned == [[f"{table}/index/open-incidents"]]
+    assert scanned == [[f"{table}/index/open-incidents"], [f"{table}/index/unanswered"]]
     assert queried == [[f"{table}/index/open-incidents"], [f"{table}/index/undelivered"], [table]]
     assert of_records == [["dynamodb:Query"]]
 
 
 def test_the_slack_secret_is_read_by_those_who_send(stack: Stack) -> None:
-    """Besides watchdog and report, only notify_slack may read the webhook and only notify_sns publish."""
+    """Besides watchdog and report, only notify_slack and triage may read the secret, and only notify_sns publish."""
     secret, topic = stack.arn("SlackSecret"), stack.arn("AlertTopic")
 
     def users(resource: str) -> list[str]:
         return [f for f in FUNCTIONS if any(s["Resource"] == [resource] for s in allowed(stack, f))]
 
-    assert users(secret) == ["NotifySlackFunction", "WatchdogFunction", "ReportFunction"]
+    assert users(secret) == ["NotifySlackFunction", "TriageFunction", "WatchdogFunction", "ReportFunction"]
     assert users(topic) == ["NotifySnsFunction", "WatchdogFunction", "ReportFunction"]
+    assert users(stack.arn("EscalationTopic")) == ["NotifySnsFunction", "WatchdogFunction"]
     assert users(stack.arn("OperationsTopic")) == ["WatchdogFunction"]
 
 

@@ -48,6 +48,8 @@ _WHY_WORDS: Final[Mapping[Why, str]] = {
     Why.PROGRESS: "the incident goes on",
     Why.SUMMARY: "the incident has ended",
     Why.REOPENED: "something new in an incident that was closed",
+    Why.UNANSWERED: "nobody has answered what was told before",
+    Why.SILENT: "whoever took the incident has said nothing since",
 }
 
 _ACTOR_WORDS: Final[Mapping[ActorKind, str]] = {
@@ -85,6 +87,11 @@ _STEPS_WHILE_IT_GOES_ON: Final = (
     "Ask the root custodian, by another route than this alert, whether they are still at work.",
     "Read this account's records since the last alert: eventTime, eventName, sourceIPAddress.",
     "If nobody claims it, treat it as a takeover: contain the account, call AWS Support.",
+)
+_STEPS_TO_ANSWER: Final = (
+    "Say that you have it: the button below the incident, or rootwatch ack with its id. Nobody else may be awake.",
+    "Ask the root custodian, by another route than this alert, whether it was them.",
+    "Then say what it was: expected, with reason and ticket, or suspicious.",
 )
 _STEPS_AFTER_DAMAGE: Final = (
     "Ask whoever may write to the audit table, by another route than this alert, what they changed.",
@@ -280,6 +287,17 @@ def clock(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def standing(incident: Incident) -> str:
+    """Return what people answered to an incident: "Acknowledged by dana, 2026-11-03 12:04:10 UTC"."""
+    triage = incident.triage
+    words = triage.state.words.capitalize()
+    if triage.proposal is not None:
+        words += f", and proposed as expected by {shown(triage.proposal.by_name, 80)}"
+    by = f" by {shown(triage.by, 80)}" if triage.by else ""
+    since = f", {clock(triage.since)}" if triage.since else ""
+    return f"{words}{by}{since}"
+
+
 def duration(span: timedelta) -> str:
     """Return a span of time in words, such as "40 s", "5 min", "3 h 10 min" or "12 days"."""
     seconds = max(0, int(span.total_seconds()))
@@ -459,6 +477,20 @@ def _mfa_words(mfa: Mfa) -> str:
 
 
 def _sentence_of_incident(due: DueAlert) -> str:
+    question = _question(due)
+    return f"{question}: {_state_of_incident(due)}" if question else _state_of_incident(due)
+
+
+def _question(due: DueAlert) -> str:
+    """Return what an alert asks that tells nothing new; empty for every other."""
+    triage = due.incident.triage
+    waited = duration(due.incident.reported_at - triage.waiting_since) if triage.waiting_since else "some time"
+    if Why.UNANSWERED in due.why:
+        return f"UNANSWERED for {waited}"
+    return f"STILL {str(triage.state).upper()}, silent for {waited}" if Why.SILENT in due.why else ""
+
+
+def _state_of_incident(due: DueAlert) -> str:
     incident = due.incident
     if due.damage is not None:
         return "Audit data CHANGED by somebody"
@@ -808,6 +840,8 @@ def _next_steps(due: DueAlert, lead: Detection | None) -> tuple[str, ...]:
     if due.damage is not None:
         return _STEPS_AFTER_DAMAGE
     # What was gathered has one answer where all of it is of one kind.
+    if Why.UNANSWERED in due.why or Why.SILENT in due.why:
+        return _STEPS_TO_ANSWER
     is_alike = bool(due.gathered) and lead is not None and all(lead.id in act.detections for act in due.gathered)
     if lead is not None and (due.observation is not None or is_alike):
         return lead.next_steps

@@ -5,6 +5,7 @@ RootwatchError
 ├── SettingsError               no retry: the deployment is wrong; the message names the setting
 ├── DeclarationError            no retry as it is: a declared use that cannot be; the message says what is expected
 ├── ReportError                 no retry as it is: there is no such report; the message says what is expected
+├── RequestRefusedError        no retry as it is: what came to triage is not proved to be whose it says, or not whole
 ├── StoreError
 │   ├── StoreConflictError      retry at once: somebody else wrote this account; read again, fold again
 │   ├── TransactionTooLargeError  no retry as it is: split the batch
@@ -37,6 +38,15 @@ class DeclarationError(RootwatchError):
 
 class ReportError(RootwatchError):
     """A report that cannot be made of what was given. A retry cannot help; the message says what is expected."""
+
+
+class RequestRefusedError(RootwatchError):
+    """A request to triage that is not proved to be whose it says, or not whole. The text holds nothing of it."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        """Keep the status to answer with: 401 for what is not proved, 400 for what cannot be read."""
+        super().__init__(reason)
+        self.status = status
 
 
 class StoreError(RootwatchError):

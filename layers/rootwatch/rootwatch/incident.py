@@ -107,6 +107,63 @@ class Why(StrEnum):
     PROGRESS = "progress"
     SUMMARY = "summary"
     REOPENED = "reopened"
+    UNANSWERED = "unanswered"
+    SILENT = "silent"
+
+
+class TriageState(StrEnum):
+    """How far people have come with an incident, besides whether root still acts in it."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    EXPECTED = "expected"
+    SUSPICIOUS = "suspicious"
+    CONTAINED = "contained"
+    CLOSED = "closed"
+
+    @property
+    def is_final(self) -> bool:
+        """Return whether people are done with it: only news opens it again."""
+        return self in {TriageState.EXPECTED, TriageState.CLOSED}
+
+    @property
+    def words(self) -> str:
+        """Return the state as people read it."""
+        return "resolved as expected" if self is TriageState.EXPECTED else str(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A resolution that waits for a second person: who made it (`by` identifies, `by_name` is read), when, UTC."""
+
+    by: str
+    by_name: str
+    via: str
+    at: datetime
+    reason: str
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
+class Triage:
+    """What people answered to an incident. Times are UTC.
+
+    `since` is when the state began and `by` who brought it about. `moves` counts changes of the state: whoever acts on
+    what they saw says which they saw. `steps` numbers the steps in the timeline. `alerted_at` is when people were first
+    told. `waiting_since` is from when an answer is awaited: news that nobody took, or the last step of whoever took it;
+    `asked` counts how often it was asked for since, and `asking` says that more questions may follow.
+    """
+
+    state: TriageState = TriageState.OPEN
+    since: datetime | None = None
+    by: str = ""
+    moves: int = 0
+    steps: int = 0
+    alerted_at: datetime | None = None
+    waiting_since: datetime | None = None
+    asked: int = 0
+    asking: bool = False
+    proposal: Proposal | None = None
 
 
 def _empty() -> Mapping[str, int]:
@@ -125,7 +182,8 @@ class Incident:
     nobody fills the set in which another's success would be new; `failed_sources` holds the addresses of failed
     sign-ins and of others than root. `severity` is what it is without declarations; `expectations` counts how the acts
     stood to them. `gathered` waits to be told together; `told` says when each class of news last
-    came: what follows within `GATHER_FOR` is gathered.
+    came: what follows within `GATHER_FOR` is gathered. `open` says whether root may still act in it, `triage` what
+    people answered.
     """
 
     id: str
@@ -161,6 +219,7 @@ class Incident:
     expectations: Mapping[str, int] = field(default_factory=_empty)
     gathered: tuple["GatheredAct", ...] = ()
     told: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
+    triage: Triage = field(default_factory=Triage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,8 +416,8 @@ def tick(state: AccountState, now: datetime, *, idle: timedelta = timedelta(minu
             incidents.append(told)
             alerts.append(alert)
         elif now >= closes_at:
-            closed = _reported(replace(incident, open=False), now)
-            alerts.append(_due(state, closed, incident, (Why.SUMMARY,), incident.last_at))
+            closed, summary = _ended(state, incident, now)
+            alerts.append(summary)
             closed_now.append(ClosedIncident(closed.id, closed.opened_at, closed.last_at))
         elif progress_at is not None and now >= progress_at:
             told = _reported(incident, now)
@@ -373,6 +432,46 @@ def tick(state: AccountState, now: datetime, *, idle: timedelta = timedelta(minu
     remembered = (*state.closed_incidents, *closed_now)[-MOST_CLOSED:]
     after = replace(state, incidents=tuple(incidents), closed_incidents=remembered)
     return FoldOutcome(after, None, changed, tuple(alerts))
+
+
+def _ended(state: AccountState, incident: Incident, now: datetime) -> tuple[Incident, DueAlert]:
+    closed = _reported(replace(incident, open=False), now)
+    return closed, _due(state, closed, incident, (Why.SUMMARY,), incident.last_at)
+
+
+def close_by_triage(state: AccountState, incident: Incident, now: datetime) -> tuple[Incident, tuple[DueAlert, ...]]:
+    """Return an incident that people are done with as closed, with what is to be told at its end.
+
+    What was gathered is told first, then the summary. One that ended before has nothing more to tell.
+    """
+    if not incident.open:
+        return incident, ()
+    alerts: list[DueAlert] = []
+    if incident.gathered:
+        incident, gathered = _tell_gathered(state, incident, now)
+        alerts.append(gathered)
+    closed, summary = _ended(state, incident, now)
+    return closed, (*alerts, summary)
+
+
+def asked_again(
+    state: AccountState, incident: Incident, now: datetime, why: Why, asked: int
+) -> tuple[Incident, DueAlert]:
+    """Return an incident about which people are asked (`asked` is how often by now), and the alert that asks."""
+    told = _reported(replace(incident, triage=replace(incident.triage, asked=asked)), now)
+    due = _due(state, told, incident, (why,), incident.last_at)
+    return told, replace(due, severity=severity_told(incident))
+
+
+def with_incident(state: AccountState, after: Incident) -> AccountState:
+    """Return the account's state with one of its incidents as it is now: among the open ones, or the closed ones."""
+    others = tuple(each for each in state.incidents if each.id != after.id)
+    if after.open:
+        return replace(state, incidents=(*others, after))
+    was_open = len(others) < len(state.incidents)
+    remembered = ClosedIncident(after.id, after.opened_at, after.last_at)
+    closed = (*state.closed_incidents, remembered)[-MOST_CLOSED:] if was_open else state.closed_incidents
+    return replace(state, incidents=others, closed_incidents=closed)
 
 
 def next_tick(state: AccountState, *, idle: timedelta = timedelta(minutes=60)) -> datetime | None:
@@ -428,7 +527,7 @@ def _due(state: AccountState, told: Incident, before: Incident, why: tuple[Why, 
     return DueAlert(
         incident=told,
         why=why,
-        severity=_severity_of_news(before) if is_news else Severity.INFO,
+        severity=severity_told(before) if is_news else Severity.INFO,
         time=time,
         observation=None,
         source_seen=None,
@@ -438,8 +537,8 @@ def _due(state: AccountState, told: Incident, before: Incident, why: tuple[Why, 
     )
 
 
-def _severity_of_news(incident: Incident) -> Severity:
-    """Return the severity with which an incident that nobody was told of is told: lower where all was as announced."""
+def severity_told(incident: Incident) -> Severity:
+    """Return the severity with which an incident is told as a whole: lower where all was as announced."""
     if set(incident.expectations) == {str(ExpectationKind.MATCHED)}:
         return list(Severity)[max(incident.severity.rank - 1, 0)]
     return incident.severity
@@ -523,7 +622,7 @@ def join(
     if incident is None and not _opens(observation):
         event = RecordedEvent(observation, link.sequence, link.chain, None)
         return FoldOutcome(state, event, (), ())
-    reopens = incident is not None and not incident.open
+    reopens = incident is not None and (not incident.open or incident.triage.state.is_final)
     before = replace(incident, open=True) if incident is not None else _open_incident(state, observation, now)
     if incident is None:
         why, overflows = _why_opened(observation, link.source_seen, known_lineages), False
@@ -545,6 +644,10 @@ def join(
     if why:
         after = replace(after, severity=max(after.severity, _alert_severity(observation), key=_rank))
         after, alerts = _tell(state, after, observation, why, now, link, expected)
+        told, risen = bool(alerts) and _pages(observation), Why.SEVERITY in why
+        triage = _after_news(after.triage, now, observation.time, told=told, risen=risen)
+        after = replace(after, triage=triage)
+        alerts = tuple(replace(alert, incident=replace(alert.incident, triage=triage)) for alert in alerts)
     others = tuple(each for each in state.incidents if each.id != after.id)
     state = replace(
         state,
@@ -554,6 +657,31 @@ def join(
     )
     event = RecordedEvent(observation, link.sequence, link.chain, after.id, expected)
     return FoldOutcome(state, event, (after,), alerts)
+
+
+def _after_news(triage: Triage, now: datetime, time: datetime, *, told: bool, risen: bool = False) -> Triage:
+    """Return what people still have to answer after something new was told.
+
+    What they were done with is open again; what they contained is, too, where the act came after that. An answer that
+    nobody gave, although all who could be asked were, is asked for anew.
+
+    Args:
+        triage: what they answered so far.
+        now: the clock, UTC.
+        time: when the new act happened, UTC.
+        told: whether people were told of it and woken.
+        risen: whether it is more severe than all before: who was not asked yet has as long as if it began now.
+
+    """
+    contained = triage.state is TriageState.CONTAINED and triage.since is not None and time > triage.since
+    if triage.state.is_final or contained:
+        triage = replace(
+            triage, state=TriageState.OPEN, since=now, by="", moves=triage.moves + 1, asking=False, proposal=None
+        )
+    begins = not triage.asking or (risen and triage.asked == 0)
+    if told and triage.state is TriageState.OPEN and begins:
+        triage = replace(triage, waiting_since=now, asked=0, asking=True, alerted_at=triage.alerted_at or now)
+    return triage
 
 
 def _began_at(observation: Observation, incident: Incident | None) -> datetime | None:
@@ -703,6 +831,7 @@ def report_damage(state: AccountState, now: datetime) -> FoldOutcome:
             touched_at=max(before.touched_at, now),
             detections=MappingProxyType(counted),
             novelties=(*before.novelties, *new)[-LARGEST_SET:],
+            triage=_after_news(before.triage, now, now, told=True),
         ),
         now,
     )
@@ -797,12 +926,35 @@ def _incident_for(state: AccountState, observation: Observation, idle: timedelta
         and incident.opened_at - idle <= time <= incident.last_at + idle
         # Records that come backwards must not make it longer either.
         and max(time, incident.last_at) - min(time, incident.opened_at) < LONGEST_INCIDENT
+        and _covers(incident, observation)
     ]
     if not fitting and _opens(observation):
         kind = story.partition(":")[0]
-        of_kind = [incident for incident in state.incidents if incident.story.partition(":")[0] == kind]
+        of_kind = [
+            incident
+            for incident in state.incidents
+            if incident.story.partition(":")[0] == kind and _covers(incident, observation)
+        ]
         fitting = of_kind if len(of_kind) >= MOST_OPEN.get(kind, MOST_OPEN_OF_OTHERS) else []
     return max(fitting, key=lambda incident: (incident.open, incident.last_at, incident.id), default=None)
+
+
+def _covers(incident: Incident, observation: Observation) -> bool:
+    """Return whether an incident may take a record: one that people are done with covers what is listed on it, no more.
+
+    A successful sign-in begins a session of its own, which nobody can have looked at.
+    """
+    if not incident.triage.state.is_final:
+        return True
+    if _is_successful_sign_in(observation):
+        return False
+    source, lineage = _source_key(observation), None
+    known = incident.sources
+    if _is_root_use(observation):
+        lineage = _lineage_key(incident, observation)
+    else:
+        known = (*known, *incident.failed_sources)
+    return (source is None or source in known) and (lineage is None or lineage in incident.lineages)
 
 
 def _opens(observation: Observation) -> bool:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from itertools import pairwise
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -175,6 +176,7 @@ class NotifySnsSettings:
     dead_letter_queue_url: str
     alert_topic_arn: str
     runbook_url: str
+    escalation_topic_arn: str = ""
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> "NotifySnsSettings":
@@ -189,18 +191,23 @@ class NotifySnsSettings:
             dead_letter_queue_url=_required(values, "DEAD_LETTER_QUEUE_URL"),
             alert_topic_arn=_required(values, "ALERT_TOPIC_ARN"),
             runbook_url=values.get("RUNBOOK_URL", "").strip(),
+            escalation_topic_arn=values.get("ESCALATION_TOPIC_ARN", "").strip(),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class NotifySlackSettings:
-    """What `functions/notify_slack` needs. The webhook's address is a secret and never part of the environment."""
+    """What `functions/notify_slack` needs. The webhook's address is a secret and never part of the environment.
+
+    `buttons_of` is the stack's name, which buttons carry; None where there are none.
+    """
 
     table_name: str
     dead_letter_queue_url: str
     slack_secret_id: str
     slack_origin: str
     runbook_url: str
+    buttons_of: str | None = None
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> "NotifySlackSettings":
@@ -210,13 +217,56 @@ class NotifySlackSettings:
             SettingsError: a variable is missing or malformed; no retry helps before the deployment is mended.
 
         """
+        has_buttons = _flag(values, "SLACK_BUTTONS", default=False)
         return cls(
             table_name=_required(values, "TABLE_NAME"),
             dead_letter_queue_url=_required(values, "DEAD_LETTER_QUEUE_URL"),
             slack_secret_id=_required(values, "SLACK_SECRET_ID"),
             slack_origin=_origin(values, "SLACK_ORIGIN", "https://hooks.slack.com"),
             runbook_url=values.get("RUNBOOK_URL", "").strip(),
+            buttons_of=_required(values, "STACK_NAME") if has_buttons else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TriageSettings:
+    """What `functions/triage` needs. The signing secret is a secret and never part of the environment."""
+
+    table_name: str
+    stack_name: str
+    slack_secret_id: str
+    slack_origin: str
+    slack_resolvers: tuple[str, ...] = ()
+    second_person: bool = False
+    custodians: str = ""
+    account_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def from_environment(cls, values: Mapping[str, str]) -> "TriageSettings":
+        """Read the settings of `functions/triage`.
+
+        Raises:
+            SettingsError: a variable is missing or malformed; no retry helps before the deployment is mended.
+
+        """
+        return cls(
+            table_name=_required(values, "TABLE_NAME"),
+            stack_name=_required(values, "STACK_NAME"),
+            slack_secret_id=_required(values, "SLACK_SECRET_ID"),
+            slack_origin=_origin(values, "SLACK_ORIGIN", "https://hooks.slack.com"),
+            slack_resolvers=_slack_users(values, "SLACK_RESOLVERS"),
+            second_person=_flag(values, "SECOND_PERSON", default=False),
+            custodians=values.get("CUSTODIANS", "").strip(),
+            account_names=account_names(_entries(values, "ACCOUNT_NAMES"), "ACCOUNT_NAMES"),
+        )
+
+
+def _slack_users(values: Mapping[str, str], name: str) -> tuple[str, ...]:
+    users = tuple(entry.strip() for entry in _entries(values, name))
+    if not all(re.fullmatch(r"[UW][A-Z0-9]{2,31}", user, re.ASCII) for user in users):
+        message = f"The environment variable {name} must hold ids of Slack users, such as U0123456789,U1234567890."
+        raise SettingsError(message)
+    return users
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +282,9 @@ class WatchdogSettings:
     notify_letters_url: str
     sns: NotifySnsSettings
     slack: NotifySlackSettings
+    escalation_minutes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    ask_again_hours: int = 0
+    custodians: str = ""
     look_up_account_names: bool = False
     account_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -253,6 +306,14 @@ class WatchdogSettings:
             notify_letters_url=_required(values, "DEAD_LETTER_QUEUE_URL"),
             sns=NotifySnsSettings.from_environment(values),
             slack=NotifySlackSettings.from_environment(values),
+            escalation_minutes=MappingProxyType(
+                {
+                    severity: _rising_minutes(values, f"ESCALATE_{severity.upper()}")
+                    for severity in ("critical", "high", "medium")
+                }
+            ),
+            ask_again_hours=_whole_number(values, "ASK_AGAIN_HOURS", default=0, least=0, most=72),
+            custodians=values.get("CUSTODIANS", "").strip(),
             look_up_account_names=_flag(values, "LOOK_UP_ACCOUNT_NAMES", default=False),
             account_names=account_names(_entries(values, "ACCOUNT_NAMES"), "ACCOUNT_NAMES"),
         )
@@ -291,6 +352,16 @@ class ReportSettings:
             region=values.get("AWS_REGION", "").strip() or values.get("AWS_DEFAULT_REGION", "").strip() or "us-east-1",
             account_names=account_names(_entries(values, "ACCOUNT_NAMES"), "ACCOUNT_NAMES"),
         )
+
+
+def _rising_minutes(values: Mapping[str, str], name: str) -> tuple[int, ...]:
+    entries = [entry.strip() for entry in _entries(values, name)]
+    are_numbers = all(entry.isascii() and entry.isdigit() and len(entry) <= 4 for entry in entries)  # noqa: PLR2004
+    minutes = tuple(map(int, entries)) if are_numbers else (0,)
+    if any(later <= earlier for earlier, later in pairwise((0, *minutes))):
+        message = f"The environment variable {name} must be empty, or minutes that rise, such as 5,15,30."
+        raise SettingsError(message)
+    return minutes
 
 
 def _idle_minutes(values: Mapping[str, str]) -> int:

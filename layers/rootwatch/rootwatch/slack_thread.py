@@ -4,15 +4,16 @@ The alert comes first. A thread that is damaged, gone or locked costs the thread
 by itself. Only the first message of a thread has to be there before an alert can stand in it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from rootwatch.alert import Alert
 from rootwatch.audit.items import Thread
 from rootwatch.audit.store import AuditStore
+from rootwatch.channels.slack import mentions_channel
 from rootwatch.channels.slack_bot import SlackBot
 from rootwatch.detections.detection import Severity
 from rootwatch.errors import (
@@ -54,7 +55,7 @@ def send_in_thread(
     parent = thread.parent if thread else None
     # The message that a thread begins with is in the channel already, with this alert's headline.
     is_told = thread is not None and thread.opened_by == alert.number
-    broadcast = alert.severity.rank >= Severity.HIGH.rank and not is_told
+    broadcast = (alert.severity.rank >= Severity.HIGH.rank or mentions_channel(alert)) and not is_told
     try:
         posted, before = bot.reply(alert, parent, broadcast=broadcast)
     except ThreadRefusedError as error:
@@ -69,6 +70,38 @@ def send_in_thread(
     elif not is_new:
         _bring_up_to_date(store, bot, alert, thread, note)
     return posted.ts, before
+
+
+def tell_in_thread(
+    store: AuditStore, bot: SlackBot, incident: Incident, message: Mapping[str, Any] | None, note: Callable[[str], None]
+) -> None:
+    """Bring the message that an incident's thread begins with up to date, and post another one in the thread.
+
+    Args:
+        store: the audit store.
+        bot: Slack.
+        incident: the incident as it stands.
+        message: what to post, None for nothing.
+        note: is told, in words, what went wrong with the first message without keeping the other from being posted.
+
+    Raises:
+        DeliveryFailedError, StoreError: not told this time; a retry helps, and tells again what it told already.
+        DeliveryRefusedError: Slack refused it for good; the message says what to mend.
+
+    """
+    thread = store.thread(incident.id, CHANNEL)
+    parent = thread.parent if thread is not None and thread.place == bot.channel else None
+    alert = store.alert(incident.id, incident.alerts)
+    if thread is not None and parent is not None and alert is not None:
+        # First: it may be repeated. The message with the buttons must not lag behind the state, so this one may fail.
+        try:
+            bot.update(parent, alert, incident)
+        except ThreadRefusedError as error:
+            note(f"An incident's thread begins anew with the next alert. {error}")
+            _forget(store, thread, note)
+            parent = None
+    if message is not None:
+        bot.tell(parent, message)
 
 
 def _thread(

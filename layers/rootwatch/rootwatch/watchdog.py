@@ -8,7 +8,7 @@ its lease or write what it remembers. Every loop is bounded by the time that the
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -30,6 +30,7 @@ from rootwatch.errors import (
     StoreConflictError,
 )
 from rootwatch.pipeline import Recorder, run_timers
+from rootwatch.triage import Desk, Escalation, ask
 
 LEASE: Final = timedelta(seconds=190)
 """Longer than the function may run, so that a lease only outlives a run that died."""
@@ -56,6 +57,8 @@ MOST_LEDGERS_READ: Final = 25
 """Ledgers that are read for a notice; the index counts the others."""
 MOST_ALERTS_NAMED: Final = 5
 MOST_COUNTED: Final = 1000
+
+NOBODY_IS_ASKED: Final = Escalation(MappingProxyType({}), None)
 
 OPERATIONS: Final = "operations"
 """The place of notices that is no channel: the operations topic."""
@@ -119,7 +122,8 @@ class Watchdog:
     """What `functions/watchdog` works with.
 
     `leave` puts what a channel refuses for good on the dead-letter queue, with the reason; `tell_operations` posts a
-    notice on the operations topic.
+    notice on the operations topic. `desk` and `escalation` say how and when people are asked for an answer; without a
+    desk nobody is.
     """
 
     recorder: Recorder
@@ -127,6 +131,8 @@ class Watchdog:
     queues: Sequence[LetterQueue]
     tell_operations: Callable[[Notice], Sent | Unconfigured]
     leave: Callable[[Key, str], None]
+    desk: Desk | None = None
+    escalation: Escalation = NOBODY_IS_ASKED
 
     def run(self, seconds_left: Callable[[], float]) -> Report:
         """Do once all that is due.
@@ -145,6 +151,7 @@ class Watchdog:
             return report
         run = _Run(self, state, report, seconds_left)
         run.run_timers()
+        run.ask()
         for channel in self.channels:
             run.send_again(channel)
         # What takes least time first: a channel that hangs may use up the rest.
@@ -232,6 +239,21 @@ class _Run:
                 self._report.count("AlertsDue", len(run_timers(account_id, self._watchdog.recorder)))
         if accounts:
             self.state = replace(self.state, timers_after="")
+
+    # --- questions -------------------------------------------------------------------------------------------------
+
+    def ask(self) -> None:
+        """Ask for the answers that are due: of nobody yet, or of whoever took an incident and is silent."""
+        desk, incidents = self._watchdog.desk, list[str]()
+        if desk is None:
+            return
+        with self._report.part("the unanswered incidents could not be listed"):
+            incidents = list(self._store.unanswered())
+        for incident_id in incidents:
+            if self._seconds_left() < TIMERS_END:
+                return
+            with self._report.part(f"asking about the incident {incident_id}"), suppress(StoreConflictError):
+                self._report.count("QuestionsAsked", int(ask(desk, incident_id, self._watchdog.escalation)))
 
     # --- redelivery ------------------------------------------------------------------------------------------------
 

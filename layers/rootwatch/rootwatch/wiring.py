@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from rootwatch.alert import Alert
 from rootwatch.audit.dynamodb import DynamoTable
-from rootwatch.audit.items import DeliveryState
+from rootwatch.audit.items import STEP_PREFIX, DeliveryState, Step
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Key
 from rootwatch.channels.forms import post_best_form
@@ -29,13 +29,15 @@ from rootwatch.context import account_name, network_owner
 from rootwatch.context.network_owner import Owner
 from rootwatch.context.surroundings import BATCH_SECONDS, LookUps
 from rootwatch.delivery import Sender, Sent, Unconfigured, deliver
-from rootwatch.detections.detection import OwnResources
+from rootwatch.detections.detection import OwnResources, Severity
 from rootwatch.errors import DamagedItemError, DeliveryFailedError, DeliveryRefusedError, LookUpFailedError, ReportError
+from rootwatch.incident import Why
 from rootwatch.settings import (
     DetectSettings,
     NotifySlackSettings,
     NotifySnsSettings,
     ReportSettings,
+    TriageSettings,
     WatchdogSettings,
     environment,
 )
@@ -45,8 +47,11 @@ if TYPE_CHECKING:
     from types_boto3_sns.type_defs import PublishInputTypeDef
     from types_boto3_sqs import SQSClient
 
+    from rootwatch.channels import slack_bot
     from rootwatch.channels.notice import Notice
+    from rootwatch.incident import Incident
     from rootwatch.pipeline import Message, Recorder
+    from rootwatch.reception import Reception
     from rootwatch.report.posture import RootCredentials
     from rootwatch.report.reporter import Reporter
     from rootwatch.watchdog import LetterQueue, Watchdog
@@ -237,12 +242,14 @@ class Notifier:
     """Delivers what the table's stream names, on one channel.
 
     `leave` puts what no repetition can help on the dead-letter queue, so that it does not hold up the alerts behind it.
+    `tell_step` tells of a step of triage, where the channel does.
     """
 
     store: AuditStore
     send: Sender
     leave: Callable[[str, str, str], None]
     damaged: set[Key] = field(default_factory=set)
+    tell_step: "Callable[[Step], Sent | Unconfigured] | None" = None
 
     def deliver(self, record: Mapping[str, Any]) -> DeliveryState:
         """Deliver the alert whose ledger the stream record is about.
@@ -268,12 +275,27 @@ class Notifier:
             self.leave(json.dumps({"pk": key.pk, "sk": key.sk}), reason, f"{key.pk} {key.sk}")
 
         try:
+            if key.sk.startswith(STEP_PREFIX):
+                return self._tell_step(key, leave)
             return deliver(self.store, key, self.send, _now, leave)
         except DamagedItemError as error:
             if key not in self.damaged:  # once per container: the stream repeats a batch for its neighbours' sake
                 leave(str(error))
                 self.damaged.add(key)
             return DeliveryState.FAILED
+
+    def _tell_step(self, key: Key, leave: Callable[[str], None]) -> DeliveryState:
+        """Tell of a step. It has no ledger: what came of it is in the incident, and the stream tries it for an hour."""
+        step = self.store.step(key)
+        if step is None or self.tell_step is None:
+            message = "A step of triage is gone from the audit table."
+            raise DamagedItemError(message)
+        try:
+            answer = self.tell_step(step)
+        except DeliveryRefusedError as error:
+            leave(str(error))
+            return DeliveryState.FAILED
+        return DeliveryState.UNCONFIGURED if isinstance(answer, Unconfigured) else DeliveryState.SENT
 
 
 @cache
@@ -291,7 +313,8 @@ def sns_notifier() -> Notifier:
     pace = _Pace(_SECONDS_PER_PUBLISH)
 
     def send(alert: Alert) -> Sent:
-        topic = settings.alert_topic_arn
+        is_escalation = alert.kind == str(Why.UNANSWERED)
+        topic = (settings.escalation_topic_arn if is_escalation else "") or settings.alert_topic_arn
         forms = (
             lambda: sns.publish_arguments(alert, topic, settings.runbook_url),
             lambda: sns.bare_arguments(alert, topic),
@@ -314,42 +337,221 @@ def slack_notifier() -> Notifier:
         SettingsError: the environment is wrong; no retry helps before the deployment is mended.
 
     """
-    import requests  # noqa: PLC0415 - each function imports its own channel only
-
-    from rootwatch.channels import slack, slack_bot  # noqa: PLC0415
-    from rootwatch.slack_thread import send_in_thread  # noqa: PLC0415
-
     settings = NotifySlackSettings.from_environment(environment())
-    for name in ("botocore", "urllib3"):
-        logging.getLogger(name).setLevel(logging.INFO)  # their DEBUG lines hold the secret and the webhook's path
-    stored = _SlackSecret(settings.slack_secret_id)
-    session = requests.Session()
-    session.trust_env = False  # no proxy and no .netrc of the environment may see the webhook's address
-    quiet, updates = _Quiet(), _Quiet()
     store = _store(settings.table_name)
-    origin = slack_bot.api_origin(settings.slack_origin)
+    sender = _SlackSender(settings, store)
+    return Notifier(store, sender.send, _dead_letters(settings.dead_letter_queue_url), tell_step=sender.tell_step)
 
-    def send_by_bot(secret: slack_bot.BotSecret, alert: Alert) -> Sent:
-        def call(method: str, arguments: Mapping[str, Any]) -> slack_bot.Posted:
-            # The thread's first message can wait for the next alert; the alerts cannot wait for it.
-            keep = updates.keep_short if method == slack_bot.UPDATE else quiet.keep
-            return keep(lambda: slack_bot.call(session, origin, secret, method, arguments))
 
-        bot = slack_bot.SlackBot(call, secret.channel, settings.runbook_url)
-        return Sent(*send_in_thread(store, bot, alert, _now, _LOGGER.warning))
+class _SlackSender:
+    """Tells Slack of alerts and of steps of triage, by a bot where the secret holds one, else by a webhook."""
 
-    def send(alert: Alert) -> Sent | Unconfigured:
-        secret = stored.read()
+    def __init__(self, settings: NotifySlackSettings, store: AuditStore) -> None:
+        import requests  # noqa: PLC0415 - each function imports its own channel only
+
+        for name in ("botocore", "urllib3"):
+            logging.getLogger(name).setLevel(logging.INFO)  # their DEBUG lines hold the secret and the webhook's path
+        self._secret: Callable[[], object] = _SlackSecret(settings.slack_secret_id).read
+        self._session = requests.Session()
+        self._session.trust_env = False  # no proxy and no .netrc of the environment may see the webhook's address
+        self._quiet, self._updates = _Quiet(), _Quiet()
+        self._settings, self._store = settings, store
+        self._deployment = settings.buttons_of
+
+    def send(self, alert: Alert) -> Sent | Unconfigured:
+        """Send one alert; see `Sender`."""
+        from rootwatch.channels import slack, slack_bot  # noqa: PLC0415 - as above
+        from rootwatch.slack_thread import send_in_thread  # noqa: PLC0415
+
+        secret = self._secret()
         of_bot = slack_bot.bot_secret(secret)
         if of_bot is not None:
-            return send_by_bot(of_bot, alert)
-        address = slack.webhook_address(secret, settings.slack_origin)
+            return Sent(*send_in_thread(self._store, self._bot(of_bot), alert, _now, _LOGGER.warning))
+        address = slack.webhook_address(secret, self._settings.slack_origin)
         if address is None:
             return Unconfigured(_NO_SLACK)
-        forms = slack.forms(alert, settings.runbook_url)
-        return Sent(*post_best_form(forms, lambda message: quiet.keep(lambda: slack.post(session, address, message))))
+        forms = slack.forms(alert, self._settings.runbook_url, self._buttons_below(alert))
+        return Sent(*post_best_form(forms, lambda message: self._post(address, message)))
 
-    return Notifier(store, send, _dead_letters(settings.dead_letter_queue_url))
+    def tell_step(self, step: Step) -> Sent | Unconfigured:
+        """Tell of a step of triage, and bring the messages that stand for its incident up to date."""
+        from rootwatch.channels import slack, slack_bot  # noqa: PLC0415 - as above
+        from rootwatch.channels.slack_buttons import step_message  # noqa: PLC0415
+        from rootwatch.slack_thread import tell_in_thread  # noqa: PLC0415
+        from rootwatch.triage import TOLD_BY_ALERT, step_words  # noqa: PLC0415
+
+        incident = _incident_of(self._store, step)
+        words = "" if step.kind in TOLD_BY_ALERT else step_words(step)
+        secret = self._secret()
+        of_bot = slack_bot.bot_secret(secret)
+        if of_bot is not None:
+            # Its buttons are on the message that the thread begins with.
+            message = step_message(words, incident, None) if words else None
+            tell_in_thread(self._store, self._bot(of_bot), incident, message, _LOGGER.warning)
+            return Sent("told")
+        address = slack.webhook_address(secret, self._settings.slack_origin)
+        if address is None:
+            return Unconfigured(_NO_SLACK)
+        if words:
+            self._post(address, step_message(words, incident, self._deployment))
+        return Sent("told")
+
+    def _post(self, address: str, message: Mapping[str, Any]) -> str:
+        from rootwatch.channels import slack  # noqa: PLC0415 - as above
+
+        return self._quiet.keep(lambda: slack.post(self._session, address, message))
+
+    def _bot(self, secret: "slack_bot.BotSecret") -> "slack_bot.SlackBot":
+        from rootwatch.channels import slack_bot  # noqa: PLC0415 - as above
+
+        origin = slack_bot.api_origin(self._settings.slack_origin)
+
+        def call(method: str, arguments: Mapping[str, Any]) -> slack_bot.Posted:
+            # The thread's first message can wait for the next alert; the alerts cannot wait for it.
+            keep = self._updates.keep_short if method == slack_bot.UPDATE else self._quiet.keep
+            return keep(lambda: slack_bot.call(self._session, origin, secret, method, arguments))
+
+        return slack_bot.SlackBot(call, secret.channel, self._settings.runbook_url, self._deployment)
+
+    def _buttons_below(self, alert: Alert) -> list[dict[str, Any]]:
+        """Return the buttons of the alert's incident as it stands now; none where it cannot be read."""
+        from rootwatch.channels.slack_buttons import buttons  # noqa: PLC0415 - as above
+
+        if self._deployment is None:
+            return []
+        try:
+            incident = self._store.incident(alert.incident_id)
+        except DamagedItemError:
+            return []  # the alert goes out without them
+        return buttons(incident, self._deployment) if incident else []
+
+
+def _incident_of(store: AuditStore, step: Step) -> "Incident":
+    incident = store.incident(step.incident_id)
+    if incident is None:
+        message = "The incident of a step of triage is gone from the audit table."
+        raise DamagedItemError(message)
+    return incident
+
+
+# --- triage --------------------------------------------------------------------------------------------------------
+
+
+@cache
+def reception() -> "Reception":
+    """Return what `functions/triage` works with.
+
+    Raises:
+        SettingsError: the environment is wrong; no retry helps before the deployment is mended.
+
+    """
+    from rootwatch.reception import Reception  # noqa: PLC0415 - the other functions do without it
+    from rootwatch.triage import Desk  # noqa: PLC0415
+
+    settings = TriageSettings.from_environment(environment())
+    for name in ("botocore", "urllib3"):
+        logging.getLogger(name).setLevel(logging.INFO)  # their DEBUG lines hold secrets and requests
+    table = DynamoTable(_session().client("dynamodb", config=_ANSWER_CONFIG), settings.table_name)
+    return Reception(
+        desk=Desk(
+            AuditStore(table),
+            _now,
+            _jitter,
+            deployment=settings.stack_name,
+            custodians=settings.custodians,
+            second_person=settings.second_person,
+            account_names=settings.account_names,
+        ),
+        secret=_SlackSecret(settings.slack_secret_id, _ANSWER_CONFIG).read,
+        slack=lambda secret: _SlackDesk(secret, settings.slack_origin),
+        slack_origin=settings.slack_origin,
+        resolvers=settings.slack_resolvers,
+        note=_LOGGER.warning,
+        identify=_identify,
+        function_name=f"{settings.stack_name}-triage",
+    )
+
+
+def _identify(headers: Mapping[str, str]) -> tuple[int, str]:
+    """Send a signed request for GetCallerIdentity to STS, and nowhere else, and return its status and answer.
+
+    Raises:
+        DeliveryFailedError: STS is out of reach; a retry helps.
+
+    """
+    import requests  # noqa: PLC0415 - only the command pays for this import
+
+    from rootwatch import caller_proof  # noqa: PLC0415
+
+    # Where the function's own client would go: no word of the caller decides that.
+    address = _session().client("sts", config=_ANSWER_CONFIG).meta.endpoint_url
+    sent = {**headers, "Content-Type": caller_proof.CONTENT_TYPE}
+    sent.pop("content-type", None)
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy of the environment may see the token
+        try:
+            answer = session.post(
+                f"{address.rstrip('/')}/", data=caller_proof.BODY, headers=sent, timeout=(1.0, 3.0),
+                allow_redirects=False,
+            )  # fmt: skip
+        except requests.RequestException as error:
+            message = f"STS is out of reach ({type(error).__name__})."
+            raise DeliveryFailedError(message) from None  # the error's own text may hold headers
+    return answer.status_code, answer.text[:10_000]
+
+
+class _SlackDesk:
+    """Slack, as far as a press needs it, within the second that is left for it."""
+
+    def __init__(self, secret: object, origin: str) -> None:
+        from rootwatch.channels import slack_bot  # noqa: PLC0415 - triage only
+
+        self._bot = slack_bot.bot_secret(secret)
+        self._api = slack_bot.api_origin(origin)
+
+    @property
+    def has_bot(self) -> bool:
+        return self._bot is not None
+
+    def open_modal(self, trigger_id: str, view: Mapping[str, Any]) -> None:
+        if self._bot is None:
+            message = "Slack's secret holds no bot token"
+            raise DeliveryRefusedError(message)
+        headers = {"Authorization": f"Bearer {self._bot.token}"}
+        document = self._post(f"{self._api}/api/views.open", {"trigger_id": trigger_id, "view": view}, headers)
+        if document.get("ok") is not True:
+            message = "Slack did not open the modal"
+            raise DeliveryFailedError(message)
+
+    def respond(self, response_url: str, message: Mapping[str, Any]) -> None:
+        self._post(response_url, message, {})
+
+    def _post(self, address: str, message: Mapping[str, Any], headers: Mapping[str, str]) -> Mapping[str, Any]:
+        import requests  # noqa: PLC0415 - only a press that has to be answered pays for this import
+
+        with requests.Session() as session:
+            session.trust_env = False  # as above
+            try:
+                answer = session.post(
+                    address, json=message, headers=headers, timeout=_ANSWER_SECONDS, allow_redirects=False
+                )
+            except requests.RequestException as error:
+                text = f"Slack is out of reach ({type(error).__name__})"
+                raise DeliveryFailedError(text) from None  # the error's own text holds the address
+        if answer.status_code != _HTTP_OK:
+            text = f"Slack answered {answer.status_code}"
+            raise DeliveryFailedError(text)
+        try:
+            document = answer.json()
+        except ValueError:
+            return {}
+        return document if isinstance(document, Mapping) else {}
+
+
+_HTTP_OK: Final = 200
+_ANSWER_SECONDS: Final = (0.7, 0.9)
+"""To connect to Slack, and to wait for it: a press is answered within three seconds, whatever Slack does."""
+_ANSWER_CONFIG: Final = Config(connect_timeout=1, read_timeout=1.5, retries={"mode": "standard", "max_attempts": 2})
 
 
 class _SlackSecret:
@@ -358,8 +560,8 @@ class _SlackSecret:
     The only thing of Powertools' Parameters that was needed here; that imports boto3 whole, for every other provider.
     """
 
-    def __init__(self, name: str) -> None:
-        self._client = _session().client("secretsmanager", config=_CONFIG)
+    def __init__(self, name: str, config: Config = _CONFIG) -> None:
+        self._client = _session().client("secretsmanager", config=config)
         self._name = name
         self._secret: object = None
         self._until = float("-inf")
@@ -477,7 +679,8 @@ def watchdog() -> "Watchdog":
 
     """
     from rootwatch.pipeline import Recorder  # noqa: PLC0415 - the notifiers do without it
-    from rootwatch.watchdog import Channel, Watchdog  # noqa: PLC0415 - the other functions do without it
+    from rootwatch.triage import Desk, Escalation  # noqa: PLC0415 - the other functions do without it
+    from rootwatch.watchdog import Channel, Watchdog  # noqa: PLC0415
 
     settings = WatchdogSettings.from_environment(environment())
     store = _store(settings.table_name)
@@ -526,6 +729,21 @@ def watchdog() -> "Watchdog":
         ),
         tell_operations=_sns_notices(settings.operations_topic_arn),
         leave=lambda key, reason: letters(json.dumps({"pk": key.pk, "sk": key.sk}), reason, f"{key.pk} {key.sk}"),
+        desk=Desk(
+            store,
+            _now,
+            _jitter,
+            deployment=settings.stack_name,
+            custodians=settings.custodians,
+            account_names=settings.account_names,
+        ),
+        escalation=Escalation(
+            {
+                Severity(severity): [timedelta(minutes=each) for each in minutes]
+                for severity, minutes in settings.escalation_minutes.items()
+            },
+            timedelta(hours=settings.ask_again_hours) if settings.ask_again_hours else None,
+        ),
     )
 
 

@@ -16,6 +16,7 @@
 | alert | `INCIDENT#<id>` | `ALERT#<number>` |
 | delivery | `INCIDENT#<id>` | `DELIVERY#<channel>#<number>` |
 | thread | `INCIDENT#<id>` | `THREAD#<channel>` |
+| step that somebody took | `INCIDENT#<id>` | `STEP#<time>#<number>` |
 | cache | `CACHE#<kind>` | `<address, account or service>` |
 | watchdog | `WATCHDOG` | `STATE` |
 """
@@ -48,13 +49,16 @@ from rootwatch.incident import (
     GatheredAct,
     Incident,
     KeyUse,
+    Proposal,
     RecordedEvent,
     SourceSeen,
+    Triage,
+    TriageState,
     Why,
 )
 from rootwatch.record import canonical_json
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Of every item that is written. What an older version lacks is filled in when it is read: `_NEW_IN`."""
 COMPRESS_FROM: Final = 4096
 """Characters from which a record is stored compressed."""
@@ -366,11 +370,64 @@ def incident_item(incident: Incident) -> Item:
         "expectations": dict(incident.expectations),
         "gathered": [_gathered_value(act) for act in incident.gathered],
         "told": {name: moment_text(moment) for name, moment in incident.told.items()},
+        "triage": _triage_value(incident.triage),
         "incident_month": f"{incident.opened_at:%Y-%m}",
     }
     if incident.open:
         item["open_account"] = incident.account_id
+    if incident.triage.asking and incident.triage.waiting_since is not None:
+        item["unanswered_account"] = incident.account_id
+        item["unanswered_since"] = moment_text(incident.triage.waiting_since)
     return item
+
+
+def _triage_value(triage: Triage) -> dict[str, Value]:
+    proposal = triage.proposal
+    return {
+        "state": str(triage.state),
+        "since": moment_text(triage.since) if triage.since else None,
+        "by": _clean(triage.by),
+        "moves": triage.moves,
+        "steps": triage.steps,
+        "alerted_at": moment_text(triage.alerted_at) if triage.alerted_at else None,
+        "waiting_since": moment_text(triage.waiting_since) if triage.waiting_since else None,
+        "asked": triage.asked,
+        "asking": triage.asking,
+        "proposal": None
+        if proposal is None
+        else {
+            "by": _clean(proposal.by),
+            "by_name": _clean(proposal.by_name),
+            "via": proposal.via,
+            "at": moment_text(proposal.at),
+            "reason": _clean(proposal.reason),
+            "ticket": _clean(proposal.ticket),
+        },
+    }
+
+
+def _triage_of(item: Mapping[str, Value]) -> Triage:
+    if item["triage"] is None:
+        return Triage()  # it was written before there was triage: nobody answered, and nobody is asked now
+    triage = _object(item, "triage")
+    return Triage(
+        state=TriageState(_text(triage, "state")),
+        since=_moment_or_none(triage, "since"),
+        by=_text(triage, "by"),
+        moves=_natural(triage, "moves"),
+        steps=_natural(triage, "steps"),
+        alerted_at=_moment_or_none(triage, "alerted_at"),
+        waiting_since=_moment_or_none(triage, "waiting_since"),
+        asked=_natural(triage, "asked"),
+        asking=triage["asking"] is True,
+        proposal=None if triage["proposal"] is None else _proposal_of(_object(triage, "proposal")),
+    )
+
+
+def _proposal_of(proposal: Mapping[str, Value]) -> Proposal:
+    by, by_name, via = (_text(proposal, name) for name in ("by", "by_name", "via"))
+    reason, ticket = (_text(proposal, name) for name in ("reason", "ticket"))
+    return Proposal(by, by_name, via, _moment(proposal, "at"), reason, ticket)
 
 
 def incident_of(item: Item) -> Incident:
@@ -417,6 +474,7 @@ def incident_of(item: Item) -> Incident:
             expectations=_counts(item, "expectations"),
             gathered=tuple(map(_gathered_of, _objects(item, "gathered"))),
             told=MappingProxyType({name: _parsed_moment(moment) for name, moment in _named_texts(item, "told")}),
+            triage=_triage_of(item),
         ),
     )
 
@@ -838,6 +896,110 @@ def thread_of(item: Item) -> Thread:
     )
 
 
+# --- triage --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of triage, never written again: what was done (`kind`), by whom, when (UTC), from where.
+
+    `by` identifies the person (`slack:T…/U…`, or an ARN that AWS proved), `by_name` is how people know them, `via` the
+    way it came: `slack`, `aws` or `watchdog`. `origin` is where it came from as far as that way states it: a network
+    address, or Slack's channel. `before` and `after` are states; a step that changes none has the same twice. The texts
+    are as they were typed, and hostile.
+    """
+
+    incident_id: str
+    account_id: str
+    number: int
+    at: datetime
+    kind: str
+    by: str
+    by_name: str
+    via: str
+    before: TriageState
+    after: TriageState
+    origin: str = ""
+    note: str = ""
+    reason: str = ""
+    ticket: str = ""
+
+
+STEP_PREFIX: Final = "STEP#"
+
+
+def step_key(step: Step) -> Key:
+    """Return the key of a step; the stream's filter takes its prefix."""
+    return Key(f"INCIDENT#{step.incident_id}", f"{STEP_PREFIX}{moment_text(step.at)}#{step.number:06d}")
+
+
+def step_item(step: Step) -> Item:
+    """Return the item that keeps a step; nothing of ours ever writes it again."""
+    key = step_key(step)
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "incident_id": step.incident_id,
+        "account_id": step.account_id,
+        "number": step.number,
+        "at": moment_text(step.at),
+        "kind": step.kind,
+        "by": _clean(step.by),
+        "by_name": _clean(step.by_name),
+        "via": step.via,
+        "before": str(step.before),
+        "after": str(step.after),
+        "origin": _clean(step.origin),
+        "note": _clean(step.note),
+        "reason": _clean(step.reason),
+        "ticket": _clean(step.ticket),
+    }
+
+
+def step_of(item: Item) -> Step:
+    """Read a step.
+
+    Raises:
+        DamagedItemError: the item cannot be understood, or is not the one that its key names; no retry helps.
+
+    """
+
+    def read() -> Step:
+        step = Step(
+            incident_id=_text(item, "incident_id"),
+            account_id=_text(item, "account_id"),
+            number=_natural(item, "number"),
+            at=_moment(item, "at"),
+            kind=_text(item, "kind"),
+            by=_text(item, "by"),
+            by_name=_text(item, "by_name"),
+            via=_text(item, "via"),
+            before=TriageState(_text(item, "before")),
+            after=TriageState(_text(item, "after")),
+            origin=_text(item, "origin"),
+            note=_text(item, "note"),
+            reason=_text(item, "reason"),
+            ticket=_text(item, "ticket"),
+        )
+        if step_key(step) != key_of(item):
+            raise ValueError("the key")
+        return step
+
+    return _reading("a step", read)
+
+
+def request_key(day: str, digest: str) -> Key:
+    """Return the key of a signed request that was seen: the day on which it came (`2026-11-03`), its hash."""
+    return Key(f"REQUEST#{day}", digest)
+
+
+def request_item(day: str, digest: str) -> Item:
+    """Return the item that remembers that a signed request was seen; nothing of its content is in it."""
+    key = request_key(day, digest)
+    return {"pk": key.pk, "sk": key.sk, "schema_version": SCHEMA_VERSION}
+
+
 # --- declared use --------------------------------------------------------------------------------------------------
 
 
@@ -1056,6 +1218,7 @@ _NEW_IN: Final[Mapping[int, Mapping[str, Mapping[str, Value]]]] = MappingProxyTy
         "incident": {"members": [], "expectations": {}, "gathered": [], "told": {}},
         "alert": {"expected": "", "access": "", "news": "", "so_far": "", "contacts": "", "trust": []},
     },
+    3: {"incident": {"triage": None}},
 })  # fmt: skip
 """What each schema version added to an item, with what an older item has instead."""
 
@@ -1127,6 +1290,10 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 def _moment(item: Mapping[str, Value], name: str) -> datetime:
     return _parsed_moment(_text(item, name))
+
+
+def _moment_or_none(item: Mapping[str, Value], name: str) -> datetime | None:
+    return None if item[name] is None else _moment(item, name)
 
 
 def _parsed_moment(text: str) -> datetime:

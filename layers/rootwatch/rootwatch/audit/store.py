@@ -13,9 +13,11 @@ from typing import Final, TypeVar
 from rootwatch.alert import Alert
 from rootwatch.audit.items import (
     DAMAGED_PREFIX,
+    STEP_PREFIX,
     USED_PREFIX,
     Delivery,
     Head,
+    Step,
     Thread,
     WatchState,
     address_item,
@@ -50,9 +52,13 @@ from rootwatch.audit.items import (
     issued_key_of,
     moment_text,
     paired_declarations,
+    request_item,
+    request_key,
     source_item,
     source_key,
     source_of,
+    step_item,
+    step_of,
     stored_record,
     thread_item,
     thread_key,
@@ -65,12 +71,23 @@ from rootwatch.audit.items import (
     watch_key,
     watch_of,
 )
-from rootwatch.audit.table import INCIDENTS, OPEN_INCIDENTS, UNDELIVERED, IndexEntry, Item, Key, Put, Table, key_of
+from rootwatch.audit.table import (
+    INCIDENTS,
+    OPEN_INCIDENTS,
+    UNANSWERED,
+    UNDELIVERED,
+    IndexEntry,
+    Item,
+    Key,
+    Put,
+    Table,
+    key_of,
+)
 from rootwatch.context.declared_use import LONGEST_PERIOD, OVERRUN_WITHIN, DeclaredUse
 from rootwatch.context.observation import IssuedKey, Observation
 from rootwatch.context.source import SourceKind
 from rootwatch.context.surroundings import Remembered, Subject
-from rootwatch.errors import DamagedItemError
+from rootwatch.errors import DamagedItemError, StoreConflictError
 from rootwatch.incident import (
     FAILED_SIGN_INS,
     GENESIS,
@@ -98,7 +115,7 @@ class Changes:
     """All that one batch writes, in one transaction.
 
     `accounts` has each account's state before and after: the records' own, and those whose AssumeRoot sessions they
-    are. `issued` are access keys that AssumeRoot issued.
+    are. `issued` are access keys that AssumeRoot issued, `steps` what somebody did in triage.
     """
 
     accounts: Sequence[tuple[AccountState, AccountState]]
@@ -106,6 +123,7 @@ class Changes:
     incidents: Sequence[Incident]
     alerts: Sequence[Alert]
     issued: Mapping[str, IssuedKey] = field(default_factory=dict)
+    steps: Sequence[Step] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +166,15 @@ class AuditStore:
             now: the clock, UTC: where to look for events if the head is damaged.
 
         """
+        return self._read_account(account_id, observations, now)
+
+    def read_account_of(self, incident: Incident, now: datetime) -> AccountState:
+        """Return the state of an incident's account, with this incident among the open ones or the `closed` ones."""
+        return self._read_account(incident.account_id, (), now, besides=(incident.id,))
+
+    def _read_account(
+        self, account_id: str, observations: Sequence[Observation], now: datetime, besides: Sequence[str] = ()
+    ) -> AccountState:
         keys = sorted({key for each in observations if (key := _access_key(each)) is not None})
         (head_found, *issued_found) = self._table.get([head_key(account_id), *map(issued_key_key, keys)])
         damages: list[Damage] = []
@@ -158,6 +185,7 @@ class AuditStore:
             for closed in head.closed_incidents
             if any(closed.opened_at - LOOK_BACK <= time <= closed.last_at + LOOK_BACK for time in times)
         ]
+        closed_ids += [each for each in besides if each not in {*head.open_incidents, *closed_ids}]
         addresses = sorted({each.source.key for each in observations if each.source.kind in _ADDRESS_KINDS})
         shared = [*addresses, FAILED_SIGN_INS] if observations else []
         incident_ids = [*head.open_incidents, *closed_ids]
@@ -293,6 +321,7 @@ class AuditStore:
             Put(incident_item(incident), absent=incident.id not in known_incidents) for incident in changes.incidents
         ]
         puts += [Put(issued_key_item(key, issued)) for key, issued in changes.issued.items()]
+        puts += [Put(step_item(step), absent=True) for step in changes.steps]
         for alert in changes.alerts:
             puts.append(Put(alert_item(alert), absent=True))
             for channel in channels:
@@ -357,6 +386,41 @@ class AuditStore:
             written = replace(after, revision=before.revision + 1)
             self._table.write([Put(thread_item(written), expects=("revision", before.revision))])
         return written
+
+    # --- triage ----------------------------------------------------------------------------------------------------
+
+    def steps(self, incident_id: str) -> list[Step]:
+        """Return the steps of an incident by their time.
+
+        Raises:
+            DamagedItemError: one of them cannot be understood; no retry helps.
+
+        """
+        return [step_of(item) for item in self._table.query(incident_key(incident_id).pk, STEP_PREFIX)]
+
+    def step(self, key: Key) -> Step | None:
+        """Return one step, or None where there is none."""
+        (item,) = self._table.get([key])
+        return step_of(item) if item else None
+
+    def is_first(self, digest: str, now: datetime) -> bool:
+        """Remember a signed request by its hash, and return whether it came for the first time today (UTC).
+
+        Its signature holds for minutes, so that what comes again another day fails by that; around midnight the day
+        before counts, too.
+        """
+        days = [f"{day:%Y-%m-%d}" for day in (now, now - timedelta(days=1))]
+        if any(item is not None for item in self._table.get([request_key(day, digest) for day in days])):
+            return False
+        try:
+            self._table.write([Put(request_item(days[0], digest), absent=True)])
+        except StoreConflictError:
+            return False
+        return True
+
+    def unanswered(self) -> Iterator[str]:
+        """Yield the ids of the incidents about which people may be asked; one of a moment ago may be missing."""
+        return (_incident_id(entry.key) for entry in self._table.index(UNANSWERED))
 
     # --- declared use ----------------------------------------------------------------------------------------------
 

@@ -56,7 +56,9 @@ OPEN_INCIDENTS: Final = Index("open-incidents", "open_account", "opened_at")
 """Open incidents, by account, since when."""
 INCIDENTS: Final = Index("incidents", "incident_month", "opened_at")
 """Every incident, by the month in which it opened (`2026-11`)."""
-INDEXES: Final = (UNDELIVERED, OPEN_INCIDENTS, INCIDENTS)
+UNANSWERED: Final = Index("unanswered", "unanswered_account", "unanswered_since")
+"""Incidents about which people may still be asked, by account, since when an answer is awaited."""
+INDEXES: Final = (UNDELIVERED, OPEN_INCIDENTS, INCIDENTS, UNANSWERED)
 
 
 @dataclass(frozen=True, slots=True)

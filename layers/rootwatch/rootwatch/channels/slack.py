@@ -7,15 +7,15 @@ interpret; `text`, the notification, is escaped. What must be seen at once stand
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from rootwatch.alert import DO_NOT, LONGEST_HEADLINE, SEPARATOR, Alert, clock, detection_title, shown, story
+from rootwatch.alert import DO_NOT, LONGEST_HEADLINE, SEPARATOR, Alert, clock, detection_title, shown, standing, story
 from rootwatch.channels.forms import bare_words
 from rootwatch.detections.detection import Severity
 from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError, MessageRefusedError
-from rootwatch.incident import Incident
+from rootwatch.incident import Incident, TriageState, Why
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -71,8 +71,17 @@ _REFUSALS: Final[Mapping[str, str]] = {
 https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors"""
 
 
-def payload(alert: Alert, runbook_url: str = "") -> dict[str, Any]:
-    """Return the message of an alert as the webhook takes it. Pure."""
+_CHANNEL: Final = "<!channel>"
+"""Wakes everybody in the channel; the one mention that we ever make. It stands in words of ours alone."""
+
+
+def mentions_channel(alert: Alert) -> bool:
+    """Return whether an alert calls the whole channel: nobody answered the ones before it."""
+    return alert.kind == str(Why.UNANSWERED)
+
+
+def payload(alert: Alert, runbook_url: str = "", buttons: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """Return the message of an alert as the webhook takes it, with blocks of buttons to answer it. Pure."""
     sign = f"{_SIGNS[alert.severity]} {alert.severity.upper()}"  # the word, for whoever sees no colours
     sentence, _, rest = alert.headline.partition(SEPARATOR)
     header = _plain(f"{sign}: {sentence}", LONGEST_HEADER)
@@ -86,11 +95,14 @@ def payload(alert: Alert, runbook_url: str = "") -> dict[str, Any]:
     if steps:
         then.insert(0, {"type": "rich_text_list", "style": "ordered", "elements": steps})
     blocks: list[dict[str, Any]] = [{"type": "header", "text": header}]
+    if mentions_channel(alert):
+        blocks.append({"type": "section", "text": _markdown(f"{_CHANNEL} nobody has answered this yet.")})
     blocks += [{"type": "rich_text", "elements": elements} for elements in (first, then) if elements]
     if runbook_url:
         blocks.append({"type": "section", "text": _markdown(f"<{escaped(runbook_url)}|Runbook>"), "expand": True})
     if alert.trust:
         blocks.append({"type": "context", "elements": [_plain(SEPARATOR.join(alert.trust), LONGEST_ELEMENT)]})
+    blocks += buttons
     blocks.append({"type": "divider"})
     facts = [_section(_text(f"{label}: ", bold=True), _text(value)) for label, value in alert.facts]
     if facts:
@@ -100,7 +112,7 @@ def payload(alert: Alert, runbook_url: str = "") -> dict[str, Any]:
         blocks.append({"type": "context", "elements": [_plain(f"Detected: {titles}", LONGEST_ELEMENT)]})
     blocks.append({"type": "context", "elements": [_plain("\n".join(alert.marks), LONGEST_ELEMENT)]})
     return {
-        "text": escaped(f"{sign}: {alert.headline}")[:LONGEST_TEXT],
+        "text": f"{_CHANNEL} " * mentions_channel(alert) + escaped(f"{sign}: {alert.headline}")[:LONGEST_TEXT],
         "blocks": blocks,
         "unfurl_links": False,
         "unfurl_media": False,
@@ -116,12 +128,13 @@ _STORIES: Final[Mapping[str, str]] = {
 """What an incident is called by the kind of its story; root use else."""
 
 
-def parent_payload(alert: Alert, incident: Incident | None) -> dict[str, Any]:
+def parent_payload(alert: Alert, incident: Incident | None, buttons: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     """Return the message that an incident's thread begins with: how the incident stands now. Pure.
 
     Args:
         alert: the alert that was just sent, or is to be sent first.
         incident: the incident as the table has it; None where it cannot be read, and then the alert alone speaks.
+        buttons: blocks of buttons to answer it.
 
     """
     severity = incident.severity if incident else alert.severity
@@ -138,19 +151,28 @@ def parent_payload(alert: Alert, incident: Incident | None) -> dict[str, Any]:
         {"type": "section", "fields": [_plain(f"{label}: {value}", LONGEST_ELEMENT) for label, value in facts]},
     ]
     if incident:
+        blocks.append({"type": "section", "text": _plain(f"Answer: {_answered(incident)}", LONGEST_TEXT)})
         blocks.append({"type": "section", "text": _plain(f"So far: {story(incident)}", LONGEST_TEXT)})
     if incident is None or alert.number >= incident.alerts:  # an older one that is late is not the latest
         headline = f"Latest alert: {shown(alert.headline, LONGEST_HEADLINE)}"
         blocks.append({"type": "section", "text": _plain(headline, LONGEST_TEXT)})
+    blocks += buttons
     where = f"incident {shown(alert.incident_id, 64)}; every alert is in the thread of this message"
     blocks.append({"type": "context", "elements": [_plain(where, LONGEST_ELEMENT)]})
     text = SEPARATOR.join((title, str(severity), shown(alert.headline, LONGEST_HEADLINE)))
     return {"text": escaped(text)[:LONGEST_TEXT], "blocks": blocks}
 
 
-def forms(alert: Alert, runbook_url: str = "") -> tuple[Callable[[], dict[str, Any]], ...]:
+def _answered(incident: Incident) -> str:
+    is_open = incident.triage.state is TriageState.OPEN and incident.triage.proposal is None
+    return "nobody yet" if is_open else standing(incident)
+
+
+def forms(
+    alert: Alert, runbook_url: str = "", buttons: Sequence[dict[str, Any]] = ()
+) -> tuple[Callable[[], dict[str, Any]], ...]:
     """Return what makes the forms of an alert's message, the richest first; see `post_best_form`."""
-    return lambda: payload(alert, runbook_url), lambda: plain_payload(alert), lambda: bare_payload(alert)
+    return lambda: payload(alert, runbook_url, buttons), lambda: plain_payload(alert), lambda: bare_payload(alert)
 
 
 _PLAIN_PARTS: Final[tuple[Callable[[Alert], str], ...]] = (

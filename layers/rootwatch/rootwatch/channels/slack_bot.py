@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rootwatch.alert import Alert
 from rootwatch.channels import slack
 from rootwatch.channels.forms import post_best_form
+from rootwatch.channels.slack_buttons import buttons
 from rootwatch.errors import (
     DeliveryError,
     DeliveryFailedError,
@@ -220,17 +221,22 @@ def _error(stated: object, answer: "Response") -> DeliveryError:
 class SlackBot:
     """What an incident's thread needs of Slack: to begin it, to reply in it, to keep its first message up to date.
 
-    `call` calls a method with arguments, as `call` above does; `channel` is the id of the channel. The errors are
-    those of `call`.
+    `call` calls a method with arguments, as `call` above does; `channel` is the id of the channel. `deployment` is the
+    stack's name, where its incidents have buttons. The errors are those of `call`.
     """
 
     call: Callable[[str, Mapping[str, Any]], Posted]
     channel: str
     runbook_url: str = ""
+    deployment: str | None = None
+
+    def _parent(self, alert: Alert, incident: Incident | None) -> dict[str, Any]:
+        blocks = buttons(incident, self.deployment) if incident is not None and self.deployment is not None else []
+        return slack.parent_payload(alert, incident, blocks)
 
     def begin(self, alert: Alert, incident: Incident | None) -> tuple[Posted, tuple[str, ...]]:
         """Post the message that a thread begins with, and return what `post_best_form` does."""
-        forms = (lambda: slack.parent_payload(alert, incident), lambda: slack.bare_payload(alert))
+        forms = (lambda: self._parent(alert, incident), lambda: slack.bare_payload(alert))
         return post_best_form(forms, lambda message: self.call(POST, message))
 
     def reply(self, alert: Alert, parent: str | None, *, broadcast: bool) -> tuple[Posted, tuple[str, ...]]:
@@ -249,4 +255,8 @@ class SlackBot:
     def update(self, parent: str, alert: Alert, incident: Incident | None) -> None:
         """Change the message that a thread begins with to how the incident stands now."""
         # `parse`: left out, chat.update looks for links in the text, which chat.postMessage does not.
-        self.call(UPDATE, {"ts": parent, "parse": "none", **slack.parent_payload(alert, incident)})
+        self.call(UPDATE, {"ts": parent, "parse": "none", **self._parent(alert, incident)})
+
+    def tell(self, parent: str | None, message: Mapping[str, Any]) -> None:
+        """Post a message in the thread of `parent` (None: in the channel)."""
+        self.call(POST, {**message, **({"thread_ts": parent} if parent else {})})

@@ -1,0 +1,186 @@
+"""The buttons below an incident on Slack, the modal that asks for reason and ticket, and what whoever presses is told.
+
+Pure. Limits: https://docs.slack.dev/reference/block-kit/block-elements/button-element . A button carries which incident
+of which deployment it is about, and how many moves its message knew.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rootwatch.alert import shown, standing
+from rootwatch.incident import Incident, TriageState
+
+PREFIX: Final = "rootwatch:"
+TIMELINE: Final = "timeline"
+FORM: Final = "resolve_form"
+"""The button of the form that stands in for the modal where there is no bot token."""
+CANCEL: Final = "cancel"
+REASON: Final = "reason"
+TICKET: Final = "ticket"
+LONGEST_TEXT: Final = 2900
+
+_BUTTONS: Final[Mapping[str, tuple[str, str | None]]] = {
+    "acknowledge": ("I'm on it", "primary"),
+    "resolve": ("It was expected…", None),
+    "confirm": ("Confirm: it was expected", "primary"),
+    "suspect": ("Suspicious", "danger"),
+    "contain": ("It is contained", "primary"),
+    "close": ("Close", "primary"),
+    TIMELINE: ("Timeline", None),
+}
+_OFFERED: Final[Mapping[TriageState, tuple[str, ...]]] = {
+    TriageState.OPEN: ("acknowledge", "resolve", "suspect"),
+    TriageState.ACKNOWLEDGED: ("resolve", "suspect"),
+    TriageState.SUSPICIOUS: ("contain", "resolve"),
+    TriageState.CONTAINED: ("close",),
+    TriageState.EXPECTED: ("suspect",),
+    TriageState.CLOSED: (),
+}
+_VALUE: Final = re.compile(
+    r"(?P<deployment>[A-Za-z][A-Za-z0-9-]{0,127}) (?P<incident>[0-9]{8}-[0-9a-f]{10}) (?P<moves>[0-9]{1,6})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a button is about: an incident of a deployment, and how many moves its message knew."""
+
+    deployment: str
+    incident_id: str
+    moves: int
+
+    @property
+    def value(self) -> str:
+        """Return what a button carries."""
+        return f"{self.deployment} {self.incident_id} {self.moves}"
+
+
+def subject_of(value: str) -> Subject | None:
+    """Read what a button carried; None for what is none of ours."""
+    found = _VALUE.fullmatch(value)
+    return Subject(found["deployment"], found["incident"], int(found["moves"])) if found else None
+
+
+def buttons(incident: Incident, deployment: str) -> list[dict[str, Any]]:
+    """Return the block of buttons below an incident, as it stands now."""
+    names = [*_OFFERED[incident.triage.state], TIMELINE]
+    if incident.triage.proposal is not None:
+        names[names.index("resolve")] = "confirm"
+    value = Subject(deployment, incident.id, incident.triage.moves).value
+    return [{"type": "actions", "elements": [_button(name, value) for name in names]}]
+
+
+def _button(name: str, value: str) -> dict[str, Any]:
+    label, style = _BUTTONS[name]
+    button = {"type": "button", "action_id": f"{PREFIX}{name}", "value": value, "text": _plain(label)}
+    return button | ({"style": style} if style else {})
+
+
+_COVERS: Final = "This covers the addresses and sessions that stand on the incident, and nothing else."
+
+
+def modal(incident: Incident, subject: Subject) -> dict[str, Any]:
+    """Return the modal that asks why an incident was expected."""
+    return {
+        "type": "modal",
+        "callback_id": f"{PREFIX}resolve",
+        "private_metadata": subject.value,
+        "title": _plain("It was expected"),
+        "submit": _plain("Resolve"),
+        "close": _plain("Cancel"),
+        "blocks": [_section(_about(incident)), *_inputs()],
+    }
+
+
+def form(incident: Incident, subject: Subject) -> dict[str, Any]:
+    """Return the message that asks the same where no modal can be opened: only who pressed sees it."""
+    elements: list[dict[str, Any]] = [
+        {"type": "button", "action_id": f"{PREFIX}{FORM}", "value": subject.value, "text": _plain("Resolve"),
+         "style": "primary"},
+        {"type": "button", "action_id": f"{PREFIX}{CANCEL}", "value": subject.value, "text": _plain("Cancel")},
+    ]  # fmt: skip
+    about = _about(incident)
+    blocks = [_section(about), *_inputs(), {"type": "actions", "elements": elements}]
+    return {"response_type": "ephemeral", "replace_original": False, "text": _escaped(about), "blocks": blocks}
+
+
+def _about(incident: Incident) -> str:
+    sources = ", ".join(shown(source, 48) for source in incident.sources[:8]) or "no address is stated"
+    return f"Incident {incident.id}, account {shown(incident.account_id, 40)}, root from {sources}. {_COVERS}"
+
+
+def _inputs() -> list[dict[str, Any]]:
+    def ask(block_id: str, label: str, hint: str, longest: int) -> dict[str, Any]:
+        element = {
+            "type": "plain_text_input",
+            "action_id": block_id,
+            "max_length": longest,
+            "placeholder": _plain(hint),
+        }
+        return {"type": "input", "block_id": block_id, "label": _plain(label), "element": element}
+
+    return [
+        ask(REASON, "What was root needed for?", "replaced the MFA device", 300),
+        ask(TICKET, "Ticket", "OPS-1234", 100),
+    ]
+
+
+def missing(typed: Mapping[str, str]) -> dict[str, str]:
+    """Return what is missing of reason and ticket, with words for whoever left it out."""
+    words = {REASON: "Say what root was needed for.", TICKET: "Name the ticket."}
+    return {name: text for name, text in words.items() if not typed.get(name, "").strip()}
+
+
+def told(words: str) -> dict[str, Any]:
+    """Return a message that only whoever pressed sees."""
+    text = words[:LONGEST_TEXT]
+    return {
+        "response_type": "ephemeral",
+        "replace_original": False,
+        "text": _escaped(text)[:LONGEST_TEXT],
+        "blocks": [_section(text)],
+    }
+
+
+def told_in_modal(words: str) -> dict[str, Any]:
+    """Return what a submitted modal shows instead of closing."""
+    view = {"type": "modal", "title": _plain("Not resolved"), "close": _plain("Close"), "blocks": [_section(words)]}
+    return {"response_action": "update", "view": view}
+
+
+def step_message(words: str, incident: Incident, deployment: str | None) -> dict[str, Any]:
+    """Return the message that tells a channel of a step; `deployment` is None where there are no buttons."""
+    blocks = [_section(words)]
+    where = f"Incident {incident.id}, account {shown(incident.account_id, 40)}: {standing(incident)}"
+    blocks.append({"type": "context", "elements": [_plain(where)]})
+    blocks += buttons(incident, deployment) if deployment else []
+    text = f"{words} (account {shown(incident.account_id, 40)})"
+    return {"text": _escaped(text)[:LONGEST_TEXT], "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+
+
+def timeline_words(incident: Incident, lines: Sequence[str]) -> str:
+    """Return an incident's timeline as far as it fits one message, the latest lines kept."""
+    head = f"Incident {incident.id}, account {shown(incident.account_id, 40)}. {standing(incident)}."
+    kept: list[str] = []
+    room = LONGEST_TEXT - len(head) - 120
+    for line in reversed(lines):
+        room -= len(line) + 1
+        if room < 0:
+            kept.append(f"({len(lines) - len(kept)} earlier lines: rootwatch show {incident.id})")
+            break
+        kept.append(line)
+    return "\n".join([head, *reversed(kept)])
+
+
+def _section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": _plain(text)}
+
+
+def _plain(text: str) -> dict[str, Any]:
+    return {"type": "plain_text", "text": text[:LONGEST_TEXT] or "not stated", "emoji": False}
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
