@@ -89,6 +89,16 @@ class DeadLetters(StrEnum):
     NOTIFY = "notify"
 
 
+class Severity(StrEnum):
+    """How severe an alert is."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    INFO = "info"
+
+
 class Consumer(StrEnum):
     """The functions that a specimen can be wrapped for."""
 
@@ -550,6 +560,65 @@ def evidence(  # noqa: PLR0913 - the command's options
 
     where = Where(stack, table, profile, region, endpoint_url)
     raise typer.Exit(run_evidence(where, incident, Path(out), as_json=json))
+
+
+# --- is it heard ----------------------------------------------------------------------------------------------------
+
+
+@app.command("test-alert")
+def send_test_alert(  # noqa: PLR0913 - the command's options
+    *,
+    severity: Annotated[
+        Severity, typer.Option("--severity", help="As a pager's filter lets it through.")
+    ] = Severity.HIGH,
+    wait: Annotated[
+        int, typer.Option("--wait", min=0, max=600, help="Seconds to wait until every channel has taken it.")
+    ] = 90,
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    table: Table = None,
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Send an alert on every channel that says that it is a test.
+
+    It takes the way of a real one, from the table on; the exit status is 1 if a channel did not take it.
+    """
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.test_alert import run_test_alert  # noqa: PLC0415
+
+    where = Where(stack, table, profile, region, endpoint_url)
+    raise typer.Exit(run_test_alert(where, str(severity), wait_seconds=wait, as_json=json))
+
+
+@app.command()
+def coverage(  # noqa: PLR0913 - the command's options
+    *,
+    retire: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--retire",
+            metavar="ACCOUNT/REGION",
+            help="Wait for it no longer, until it is heard again; again for more. Nothing else is done then.",
+        ),
+    ] = None,
+    json: Json = False,
+    stack: Stack = "rootwatch",
+    table: Table = None,
+    profile: Profile = None,
+    region: Region = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """List the accounts and regions that are heard.
+
+    When each had its last heartbeat, canary and record; the exit status is 1 if one is quiet.
+    """
+    from rootwatch_cli.coverage import run_coverage  # noqa: PLC0415 - each command loads only what it needs
+    from rootwatch_cli.deployed import Where  # noqa: PLC0415
+
+    where = Where(stack, table, profile, region, endpoint_url)
+    raise typer.Exit(run_coverage(where, retire or (), as_json=json))
 
 
 @app.command()

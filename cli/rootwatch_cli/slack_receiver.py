@@ -27,7 +27,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 LOOPBACK = "127.0.0.1"
 # The path of a webhook that Slack could have issued; no such workspace exists.
@@ -132,6 +132,9 @@ class _State:
     edits: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     """What stands in each of a bot's messages now, and stood there before, by `ts`."""
     refused_texts: dict[str, str] = field(default_factory=dict)
+    channel: dict[str, bool] | None = None
+    """What the channel is like, None where the app has no scope to ask."""
+    proofs: int = 0
     requests: int = 0
     count: int = 0
     modals: list[Mapping[str, Any]] = field(default_factory=list)
@@ -285,6 +288,17 @@ class SlackReceiver:
         """
         with self._state.lock:
             self._state.order = _Order(behaviour, times, retry_after_seconds, code, only)
+
+    @property
+    def proofs(self) -> int:
+        """How often somebody asked whether webhook, token or channel are good, and posted nothing."""
+        with self._state.lock:
+            return self._state.proofs
+
+    def show_channel(self, **details: bool) -> None:
+        """From now on tell the app what the channel is like, as if it had the scope channels:read."""
+        with self._state.lock:
+            self._state.channel = details
 
     def refuse_containing(self, text: str, code: str) -> None:
         """From now on refuse with this error code every message in which this text stands, and accept the others."""
@@ -547,16 +561,16 @@ class _Handler(BaseHTTPRequestHandler):
             return self._respond(body)
         if not _PATH.fullmatch(self.path):
             return self._refuse(HTTPStatus.NOT_FOUND, "no_service", "not the path of a webhook")
-        if self.headers.get_content_type() != "application/json":
-            return self._refuse(HTTPStatus.BAD_REQUEST, "invalid_payload", "the content type is not application/json")
-        try:
-            payload = json.loads(body)
-        except (ValueError, RecursionError):
-            return self._refuse(HTTPStatus.BAD_REQUEST, "invalid_payload", "the body is not JSON")
+        payload = self._json(body)
+        if payload is None:
+            return None
         if code := self._poison(body):
             return self._refuse(_WEBHOOK_STATUS.get(code, HTTPStatus.BAD_REQUEST), code, "as told, for its text")
         if problem := problem_with(payload):
-            return self._refuse(HTTPStatus.BAD_REQUEST, *problem)
+            if payload != {}:
+                return self._refuse(HTTPStatus.BAD_REQUEST, *problem)
+            self._count_proof()  # it asks whether the webhook is good, and is no fault
+            return self._answer(HTTPStatus.BAD_REQUEST, "no_text")
         self._keep(ReceivedMessage(datetime.now(UTC), self.path, payload))
         return self._answer(HTTPStatus.OK, "ok")
 
@@ -579,16 +593,27 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.state.modals.append(dict(view or {}))
         return self._say({"ok": True, "view": view})
 
+    def _json(self, body: bytes) -> Any:  # noqa: ANN401 - any JSON there is
+        """Return what a webhook is sent, or None after having refused it."""
+        if self.headers.get_content_type() != "application/json":
+            self._refuse(HTTPStatus.BAD_REQUEST, "invalid_payload", "the content type is not application/json")
+            return None
+        try:
+            return [] if (payload := json.loads(body)) is None else payload
+        except (ValueError, RecursionError):
+            self._refuse(HTTPStatus.BAD_REQUEST, "invalid_payload", "the body is not JSON")
+            return None
+
     def _call(self, method: str, body: bytes) -> None:  # noqa: PLR0911 - one way out per method
         """Answer a call of the API: always 200, and `ok` says whether it was done."""
+        if method in {"auth.test", "conversations.info"}:
+            return self._ask(method, body)
         try:
             payload = json.loads(body)
         except (ValueError, RecursionError):
             payload = None
-        if problem := self._token_problem() or (self._call_problem(payload, method) if method != "auth.test" else None):
+        if problem := self._token_problem() or self._call_problem(payload, method):
             return self._deny(*problem)
-        if method == "auth.test":
-            return self._say({"ok": True, "bot_id": "B0123456789"}, {"x-oauth-scopes": "chat:write"})
         if code := self._poison(body):
             return self._deny(code, "as told, for its text")
         if method == "chat.postMessage":
@@ -598,6 +623,25 @@ class _Handler(BaseHTTPRequestHandler):
         if method == "views.open":
             return self._open(payload)
         return self._deny("unknown_method", method)
+
+    def _ask(self, method: str, body: bytes) -> None:
+        """Answer whether the token is good, or what the channel is like, for which the app needs one more scope."""
+        if problem := self._token_problem():
+            return self._deny(*problem)
+        self._count_proof()
+        if method == "auth.test":
+            return self._say({"ok": True, "bot_id": "B0123456789"}, {"x-oauth-scopes": "chat:write"})
+        if parse_qs(body.decode(errors="replace")) != {"channel": [CHANNEL]}:
+            return self._deny("channel_not_found", "not the channel's id, or not as a form")
+        with self.server.state.lock:
+            channel = self.server.state.channel
+        if channel is None:
+            return self._say({"ok": False, "error": "missing_scope"})
+        return self._say({"ok": True, "channel": {"id": CHANNEL, **channel}})
+
+    def _count_proof(self) -> None:
+        with self.server.state.lock:
+            self.server.state.proofs += 1
 
     def _poison(self, body: bytes) -> str | None:
         """Return the error code for a message in which a text stands that is to be refused."""

@@ -3,7 +3,6 @@
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 
 from rootwatch import wiring
 
@@ -18,7 +17,7 @@ def handler(_event: object, context: Any) -> None:  # noqa: ANN401 - Lambda's ow
     watchdog = wiring.watchdog()
     metrics.add_dimension(name="stack", value=watchdog.recorder.own.stack_name)
     report = watchdog.run(lambda: context.get_remaining_time_in_millis() / 1000)
-    for name, count in report.counts.items():
-        metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
+    for name, unit, value in report.metrics():
+        metrics.add_metric(name=name, unit=unit, value=value)
     for failure in report.failures:
         logger.error("failed: %s", failure)

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +23,24 @@ from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.audit.items import declared_key, delivery_key, event_partition, head_key, incident_key
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Key, Put, Table, key_of
+from rootwatch.channels import slack, sns
+from rootwatch.coverage import Place
 from rootwatch.delivery import Sent, Unconfigured, deliver
-from rootwatch.errors import DamagedItemError, DeclarationError, DeliveryFailedError, StoreError, StoreUnavailableError
+from rootwatch.errors import (
+    DamagedItemError,
+    DeclarationError,
+    DeliveryFailedError,
+    DeliveryRefusedError,
+    StoreError,
+    StoreUnavailableError,
+)
 from rootwatch.incident import Incident
 from rootwatch.pipeline import Fate, detect_messages, run_timers
-from rootwatch_cli import deployed
+from rootwatch_cli import deployed, test_alert
 from rootwatch_cli.declare import address_of, moment_of, task_of
 from rootwatch_cli.deployed import DeployedStack
 from rootwatch_cli.main import app
+from rootwatch_cli.slack_receiver import problem_with
 from rootwatch_cli.verify import verify_account
 from tests.builders import build_envelope
 from tests.contracts.conftest import TABLE_NAME
@@ -779,3 +789,139 @@ def test_what_aws_answers_is_said_in_words(error: Exception, words: str) -> None
         said = deployed.in_words(each)
         assert words in said
         assert said.isprintable()
+
+
+# --- coverage ---------------------------------------------------------------------------------------------------------
+
+
+def hear(store: AuditStore, account_id: str, region: str, minutes: int, **changes: Any) -> None:
+    """Let an account be heard in a region so many minutes ago."""
+    at = datetime.now(UTC) - timedelta(minutes=minutes)
+    store.write_place(replace(Place(account_id, region, at, heartbeat_at=at, introduced=True), **changes))
+
+
+def test_coverage_says_who_is_heard(command: Command, store: AuditStore) -> None:
+    """Each account and region stands with its last heartbeat, canary and record; a quiet one is the exit status."""
+    now = datetime.now(UTC)
+    hear(store, ACCOUNT, "us-east-1", 5, canary_at=now, record_at=now - timedelta(days=3))
+    assert command("coverage").status == 0
+    hear(store, "444455556666", "eu-west-1", 150)
+    hear(store, "444455556666", "eu-west-2", 10, heartbeat_at=None)
+    answer = command("coverage")
+
+    assert answer.status == 1
+    lines = [line.split() for line in answer.out.splitlines()]
+    assert [ACCOUNT, "us-east-1", "heard", "5", "min", "ago", "0", "min", "ago", "3", "days", "ago"] in lines
+    assert ["444455556666", "eu-west-1", "quiet", "2", "h", "ago", "never", "never"] in lines
+    assert ["444455556666", "eu-west-2", "waiting", "never", "never", "never"] in lines
+    assert "3 regions of 2 accounts, 1 quiet." in answer.out
+
+
+def test_coverage_as_json_lines(command: Command, store: AuditStore) -> None:
+    """With --json each account and region is a line of its own, and nothing else is printed."""
+    hear(store, ACCOUNT, "us-east-1", 5)
+    [line] = command("coverage", "--json").lines
+
+    assert (line["account_id"], line["region"], line["state"]) == (ACCOUNT, "us-east-1", "heard")
+    assert line["canary_at"] is None
+
+
+def test_who_is_gone_for_good_is_retired(command: Command, store: AuditStore) -> None:
+    """A retired region is not waited for; one that was never heard is named, with what is expected."""
+    hear(store, "444455556666", "eu-west-1", 150)
+    answer = command("coverage", "--retire", "444455556666/eu-west-1", "--retire", "Ireland")
+
+    assert answer.status == 2
+    assert "444455556666 eu-west-1 is not waited for" in answer.out
+    assert "Ireland was never heard" in answer.errors
+    [line] = command("coverage", "--json").lines
+    assert line["state"] == "retired"
+    assert command("coverage").status == 0
+
+
+def test_a_damaged_place_hides_no_other(command: Command, table: Table, store: AuditStore) -> None:
+    """An item that somebody changed is said on standard error; the others are listed."""
+    hear(store, ACCOUNT, "us-east-1", 5)
+    [item] = [*table.query("COVERAGE")]
+    table.write([Put({**item, "sk": "444455556666#eu-west-1"})])
+    answer = command("coverage", "--json")
+
+    assert answer.status == 1
+    assert len(answer.lines) == 1
+    assert "was changed" in answer.errors
+
+
+# --- test-alert -------------------------------------------------------------------------------------------------------
+
+
+def answering(store: AuditStore, monkeypatch: pytest.MonkeyPatch, **answers: Any) -> list[Any]:
+    """Let the notifiers send whatever is due while the command waits; return the alerts that they were handed."""
+    handed: list[Any] = []
+
+    def sleep(_seconds: float) -> None:
+        for channel, answer in answers.items():
+            for entry in [*store.undelivered(channel)]:
+
+                def send(alert: Any, answer: Any = answer) -> Any:
+                    handed.append(alert)
+                    if isinstance(answer, Exception):
+                        raise answer
+                    return answer
+
+                with suppress(DeliveryFailedError):
+                    deliver(store, entry.key, send, lambda: datetime.now(UTC), lambda _reason: None)
+
+    monkeypatch.setattr(test_alert.time, "sleep", sleep)  # type: ignore[attr-defined] # the module's own clock
+    return handed
+
+
+def test_a_test_alert_is_seen_on_every_channel(
+    command: Command, store: AuditStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alert says that it is a test wherever it is shown, arrives on each channel, and is in no list or count."""
+    alerts = answering(store, monkeypatch, slack=Sent("ok"), sns=Sent("id-1"))
+    answer = command("test-alert")
+
+    assert (answer.status, len(alerts)) == (0, 2)
+    assert "slack: sent (ok)" in answer.out
+    assert "sns: sent (id-1)" in answer.out
+    alert = alerts[0]
+    assert (alert.kind, alert.severity, alert.account_id) == (
+        "test",
+        "high",
+        OTHER,
+    )  # who asked is of the stack's account
+    mail = sns.publish_arguments(alert, "arn:topic")
+    assert mail["Subject"].startswith("[HIGH] TEST of Rootwatch: nothing happened")
+    assert mail["MessageAttributes"]["kind"]["StringValue"] == "test"
+    for message in (slack.payload(alert), slack.parent_payload(alert, None), slack.plain_payload(alert)):
+        assert problem_with(message) is None
+        assert "TEST" in message["text"]
+        assert "root use" not in message["text"]
+    assert command("incidents").out.startswith("No incident")
+    assert store.accounts() == {}
+
+
+REFUSED = DeliveryRefusedError("Slack refused the message for good (404 no_service).")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [(REFUSED, ("failed: Slack refused", 1)), (Unconfigured("no secret yet"), ("unconfigured: no secret yet", 0))],
+)
+def test_a_channel_that_does_not_take_the_test_is_named(
+    command: Command, store: AuditStore, monkeypatch: pytest.MonkeyPatch, said: Any, expected: tuple[str, int]
+) -> None:
+    """What a channel says against a test alert is printed; one without a secret is named and is no failure."""
+    answering(store, monkeypatch, slack=said, sns=Sent("id-1"))
+    told = command("test-alert", "--severity", "info")
+
+    assert (f"slack: {expected[0]}" in told.out, told.status) == (True, expected[1])
+
+
+def test_a_test_that_nobody_sends_is_said_to_be_waiting(command: Command) -> None:
+    """Where no notifier runs, the command says so when its patience is over."""
+    answer = command("test-alert", "--wait", "0", "--json")
+
+    assert answer.status == 1
+    assert [line["state"] for line in answer.lines] == ["pending", "pending"]

@@ -148,10 +148,22 @@ def _detected(*envelopes: Any) -> Any:
 
 
 def test_detect_writes_the_table(stack: Stack) -> None:
-    """A message of the queue is an event, a head, an incident, an alert and a ledger per channel in the table."""
+    """A message of the queue is an event, a head, an incident, an alert and a ledger per channel in the table; and its
+    account is heard.
+    """
     assert _detected(build_envelope("console_login_without_mfa")) == {"batchItemFailures": []}
     kinds = sorted(str(item["sk"]["S"]).partition("#")[0] for item in stack.items())
-    expected = ["2026-11-03T02:14:07Z", "HEAD", "SOURCE", "SEEN", "INCIDENT", "ALERT", "DELIVERY", "DELIVERY"]
+    expected = [
+        "111122223333",
+        "2026-11-03T02:14:07Z",
+        "HEAD",
+        "SOURCE",
+        "SEEN",
+        "INCIDENT",
+        "ALERT",
+        "DELIVERY",
+        "DELIVERY",
+    ]
     assert kinds == sorted(expected)
     before = stack.items()
     assert _detected(build_envelope("console_login_without_mfa")) == {"batchItemFailures": []}

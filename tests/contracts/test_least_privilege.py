@@ -26,7 +26,7 @@ from functions.notify_sns import app as notify_sns
 from functions.report import app as report
 from functions.triage import app as triage
 from functions.watchdog import app as watchdog
-from rootwatch import wiring
+from rootwatch import probe, wiring
 from rootwatch.channels import slack
 from rootwatch_cli.slack_receiver import SIGNING_SECRET, Behaviour, SlackReceiver, signed_headers
 from tests.builders import as_sqs_event, build_envelope
@@ -79,6 +79,7 @@ class Asked:
     """One permission that a call needs: the IAM action, the resource's ARN, and the partition keys of the items.
 
     `attributes` are those that a scan asks for or filters by; empty for all of them.
+    Of a call of EventBridge the keys are what its conditions look at: the events' sources, or the tags' keys.
     """
 
     action: str
@@ -144,6 +145,21 @@ class Run:
             "body": body.decode(),
         }
         self.call("TriageFunction", event)
+
+    def return_canary(self) -> None:
+        """Let detect take the canary that the watchdog put on the bus."""
+        [item] = self.items("canary#")
+        sent_at = datetime.fromisoformat(item["sent_at"]["S"])
+        canary = probe.make_probe(
+            probe.ProbeKind.CANARY, item["rule_arn"]["S"], sent_at, item["nonce"]["S"].rpartition("-")[2]
+        )
+        account_id, region = probe.place_of(canary.rule_arn)
+        envelope = {
+            "source": probe.CANARY_SOURCE, "account": account_id, "region": region,
+            "resources": [probe.canary_resource(canary)],
+            "detail": probe.canary_record(canary.nonce, canary.rule_arn, canary.sent_at),
+        }  # fmt: skip
+        self.call("DetectFunction", as_sqs_event([envelope]))
 
     def notify(self, channel: str) -> None:
         """Let a notifier have every ledger of its channel, as the stream hands it over."""
@@ -262,6 +278,13 @@ _NEEDS: Final[Mapping[str, Callable[[Run, Params], list[Asked]]]] = {
     "s3:PutObject": lambda _, params: [Asked("s3:PutObject", f"arn-of-{params['Bucket']}/{params['Key']}")],
     "iam:GenerateCredentialReport": lambda _, __: [Asked("iam:GenerateCredentialReport", "*")],
     "iam:GetCredentialReport": lambda _, __: [Asked("iam:GetCredentialReport", "*")],
+    "events:PutEvents": lambda _, params: [
+        Asked("events:PutEvents", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default", (entry["Source"],))
+        for entry in params["Entries"]
+    ],
+    "events:TagResource": lambda run, params: [
+        Asked("events:TagResource", run.ideal(params["ResourceARN"]), tuple(tag["Key"] for tag in params["Tags"]))
+    ],
     "organizations:DescribeAccount": lambda _, params: [
         Asked("organizations:DescribeAccount", f"arn:aws:organizations::{ACCOUNT}:account/o-x/{params['AccountId']}")
     ],
@@ -312,6 +335,7 @@ def _deployed(stack: Stack, session: Any) -> str:
         session.client("sns").create_topic(Name=topic["TopicName"])
     for bucket in stack.of_type("AWS::S3::Bucket"):
         session.client("s3").create_bucket(Bucket=bucket)
+    session.client("events").put_rule(Name="rootwatch-root", EventPattern='{"source": ["rootwatch.canary"]}')
     secret = session.client("secretsmanager").create_secret(Name="rootwatch-slack", SecretString="{}")
     return str(secret["ARN"])
 
@@ -324,6 +348,9 @@ def _play(run: Run) -> None:
     run.record("assumed")
     run.record("assumed_session_activity")
     run.call("DetectFunction", as_sqs_event(["no JSON"]))
+    # The watchdog's first run sends a canary, which comes back.
+    run.call("WatchdogFunction", {})
+    run.return_canary()
     run.notify("sns")
     run.notify("slack")
     # An hour later the incidents end; Slack is away, and then refuses for good.
@@ -347,7 +374,8 @@ def _play(run: Run) -> None:
     # Somebody changed the table: a ledger of each channel, and the head of an account with an open incident.
     run.record("access_key_created", recipientAccountId="444455556666")
     for channel in ("sns", "slack"):
-        ledger = next(item for item in run.items(f"DELIVERY#{channel}#") if item["account_id"]["S"] == "444455556666")
+        ledgers = [item for item in run.items(f"DELIVERY#{channel}#") if "account_id" in item]
+        ledger = next(item for item in ledgers if item["account_id"]["S"] == "444455556666")
         run.spoil(ledger, state={"S": "broken"})
         run.notify(channel)
     head = next(item for item in run.items("HEAD") if item["pk"]["S"] == "ACCOUNT#444455556666")
@@ -387,8 +415,10 @@ def _holds(condition: tuple[str, str], wanted: Any, asked: Asked) -> bool:
     match condition:
         case ("ForAllValues:StringLike", "dynamodb:LeadingKeys"):
             return all(any(fnmatchcase(each, pattern) for pattern in wanted) for each in asked.keys)
-        case ("Null", "dynamodb:LeadingKeys") if wanted == "false":
+        case ("Null", "dynamodb:LeadingKeys" | "aws:TagKeys") if wanted == "false":
             return bool(asked.keys)
+        case ("StringEquals", "events:source") | ("ForAllValues:StringEquals", "aws:TagKeys"):
+            return set(asked.keys) <= set(wanted if isinstance(wanted, list) else [wanted])
         case ("ForAllValues:StringEquals", "dynamodb:Attributes"):
             # Without a projection DynamoDB answers with all there is.
             return bool(asked.attributes) and set(asked.attributes) <= set(wanted)

@@ -2,11 +2,13 @@
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
 
 import boto3
 import pytest
@@ -42,6 +44,36 @@ class Context:
     def get_remaining_time_in_millis(self) -> int:
         """As long as the template gives it."""
         return 180_000
+
+
+class HttpServer:
+    """A web server on loopback that answers everything alike, and keeps what it was asked for."""
+
+    def __init__(self, status: int) -> None:
+        """Keep the status."""
+        self.paths: list[str] = []
+        paths = self.paths
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                paths.append(self.path)
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.origin = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 @dataclass
@@ -151,6 +183,8 @@ def stack(monkeypatch: pytest.MonkeyPatch, receiver: SlackReceiver) -> Iterator[
             sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
             monkeypatch.setenv({"alerts": "ALERT_TOPIC_ARN", "operations": "OPERATIONS_TOPIC_ARN"}[name], topic)
         monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", queues["notify-dead-letter"])
+        rule = session.client("events").put_rule(Name="rootwatch-root", EventPattern='{"source": ["rootwatch.canary"]}')
+        monkeypatch.setenv("ROOT_RULE_ARN", rule["RuleArn"])
         monkeypatch.setenv("INTAKE_DEAD_LETTER_QUEUE_URL", queues["intake-dead-letter"])
         monkeypatch.setenv("RULE_DEAD_LETTER_QUEUE_URL", queues["rule-dead-letter"])
         secret = json.dumps({"webhook_url": receiver.webhook_url})
@@ -165,14 +199,76 @@ def test_a_quiet_run_touches_nothing_but_its_own_item(stack: Stack, receiver: Sl
     detect.handler(as_sqs_event([build_envelope("console_login")]), Context())
     stack.notify("sns")
     stack.notify("slack")
-    before = [item for item in stack.items("") if item["pk"]["S"] != "WATCHDOG"]
+    own = {"WATCHDOG", "CANARY", "COVERAGE"}
+    before = [item for item in stack.items("") if item["pk"]["S"] not in own]
     watchdog.handler({}, Context())
     watchdog.handler({}, Context())
-    assert [item for item in stack.items("") if item["pk"]["S"] != "WATCHDOG"] == before
+    assert [item for item in stack.items("") if item["pk"]["S"] not in own] == before
     [state] = stack.items("STATE")
     assert (state["revision"]["N"], state["lease_until"]) == ("4", {"NULL": True})
     assert len(receiver.messages) == 1
-    assert stack.received("operations") == []
+    # The record's account is another one than the stack's, and is heard for the first time.
+    assert [each["headline"] for each in stack.received("operations")] == ["1 region of account 111122223333 new"]
+
+
+def test_a_canary_takes_the_whole_way(stack: Stack, receiver: SlackReceiver) -> None:
+    """What the watchdog puts on the bus passes the rule, detect and both notifiers, and no person sees it."""
+    sqs, events, sent = stack.session.client("sqs"), stack.session.client("events"), []
+    session: Any = stack.session._session  # botocore's, which wiring.session keeps
+    session.register("provide-client-params.events.PutEvents", lambda params, **_: sent.extend(params["Entries"]))
+    topic = os.environ["ALERT_TOPIC_ARN"]
+    people = sqs.create_queue(QueueName="people")["QueueUrl"]
+    endpoint = sqs.get_queue_attributes(QueueUrl=people, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = json.dumps({"kind": [{"anything-but": ["canary"]}]})
+    stack.session.client("sns").subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint=endpoint, Attributes={"FilterPolicy": policy}
+    )
+    watchdog.handler({}, Context())
+    [entry] = sent
+    assert entry["Source"] == "rootwatch.canary"
+    envelope = {
+        "source": entry["Source"], "detail-type": entry["DetailType"], "detail": json.loads(entry["Detail"]),
+        "resources": entry["Resources"], "account": "123456789012", "region": "us-east-1", "id": "one",
+    }  # fmt: skip
+    assert detect.handler(as_sqs_event([envelope]), Context()) == {"batchItemFailures": []}
+    stack.notify("sns")
+    stack.notify("slack")
+    assert stack.states("sns") == stack.states("slack") == {"sent"}
+    assert [each["kind"] for each in stack.received("alerts")] == ["canary"]
+    assert "Messages" not in sqs.receive_message(QueueUrl=people)
+    assert (receiver.messages, receiver.refusals, receiver.proofs) == ((), (), 1)
+    assert stack.items("ALERT#") == stack.items("INCIDENT") == []
+    [tag] = events.list_tags_for_resource(ResourceARN=os.environ["ROOT_RULE_ARN"])["Tags"]
+    [heartbeat] = stack.items("heartbeat#")
+    assert tag == {"Key": "rootwatch-heartbeat", "Value": heartbeat["nonce"]["S"]}
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_the_outside_watchdog_hears_of_both(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, status: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With HeartbeatUrl set, it is called when both came back; a refusal is a failed part without the address."""
+    with HttpServer(status) as server:
+        monkeypatch.setenv("HEARTBEAT_URL", f"{server.origin}/ping/geheim")
+        watchdog.handler({}, Context())
+        for prefix in ("canary#", "heartbeat#"):
+            [probe] = stack.items(prefix)
+            probe |= {"arrived_at": {"S": moment_text(datetime.now(UTC))}, "arrived": {"S": "x"}}
+            stack.session.client("dynamodb").put_item(TableName=TABLE, Item=probe)
+        [canary] = stack.items("canary#")
+        for channel in ("sns", "slack"):
+            proof = {
+                "pk": {"S": "CANARY"}, "sk": {"S": f"DELIVERY#{channel}#{canary['nonce']['S']}"},
+                "nonce": canary["nonce"], "channel": {"S": channel}, "state": {"S": "sent"},
+                "at": {"NULL": True}, "words": {"NULL": True}, "schema_version": {"N": "2"},
+            }  # fmt: skip
+            stack.session.client("dynamodb").put_item(TableName=TABLE, Item=proof)
+        watchdog.handler({}, Context())
+        watchdog.handler({}, Context())
+    assert server.paths == ["/ping/geheim"] * (1 if status == 200 else 2)
+    logged = "".join(capfd.readouterr())
+    assert ("PartsFailed" in logged) is (status == 404)
+    assert "geheim" not in logged
 
 
 def sign_in_of(account_id: str) -> dict[str, Any]:

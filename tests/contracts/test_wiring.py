@@ -148,6 +148,7 @@ def test_the_watchdog_names_accounts_and_looks_up_no_address(
         "SLACK_SECRET_ID",
     ):  # fmt: skip
         monkeypatch.setenv(name, "https://sqs/other")
+    monkeypatch.setenv("ROOT_RULE_ARN", "arn:aws:events:us-east-1:111122223333:rule/rootwatch-root")
     monkeypatch.setenv("LOOK_UP_OWNERS", "true")
     monkeypatch.setenv("ACCOUNT_NAMES", "111122223333=Production")
     wiring.watchdog.cache_clear()

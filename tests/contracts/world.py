@@ -73,9 +73,9 @@ class World:
         monkeypatch.setattr(wiring, "time", self.clock)
         exchange = slack.exchange
 
-        def timed(*arguments: Any) -> Any:
+        def timed(*arguments: Any, **options: Any) -> Any:
             self.clock.advance(self.slack_seconds)
-            return exchange(*arguments)
+            return exchange(*arguments, **options)
 
         monkeypatch.setattr(slack, "exchange", timed)
         write = DynamoTable.write

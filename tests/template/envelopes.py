@@ -163,7 +163,7 @@ TAMPERING = {
         functionName="other",
         eventSourceArn=f"arn:aws:dynamodb:{ARN}:table/rootwatch-audit/stream/2026-11-01T00:00:00.000",
     ),
-    "rule tagged": request("events", "TagResource", resourceARN=f"arn:aws:events:{ARN}:rule/rootwatch-root"),
+    "rule untagged": request("events", "UntagResource", resourceARN=f"arn:aws:events:{ARN}:rule/rootwatch-root"),
     "layer deleted": request("lambda", "DeleteLayerVersion20181031", layerName="rootwatch-layer"),
     "queue made in place of ours": request("sqs", "CreateQueue", queueName="rootwatch-intake"),
     "bus opened to somebody": request("events", "PutPermission", eventBusName="rootwatch-forwarded", statementId="x"),
@@ -191,6 +191,9 @@ OUR_OWN_WORK_OR_NOT_OURS = {
         "SendMessage",
         managementEvent=False,
         requestParameters={"queueUrl": f"https://sqs.us-east-1.amazonaws.com/{ACCOUNT}/rootwatch-intake-dead-letter"},
+    ),
+    "the watchdog's heartbeat": request(
+        "events", "TagResource", resourceARN=f"arn:aws:events:{ARN}:rule/rootwatch-root"
     ),
     "the webhook read": envelope(
         "secretsmanager", "GetSecretValue", read=True, requestParameters={"secretId": "rootwatch-slack"}

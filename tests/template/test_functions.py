@@ -170,6 +170,8 @@ def test_log_group_with_retention(stack: Stack, function: str) -> None:
                 "SLACK_ORIGIN",
                 "SLACK_BUTTONS",
                 "RUNBOOK_URL",
+                "ROOT_RULE_ARN",
+                "HEARTBEAT_URL",
                 "LOOK_UP_ACCOUNT_NAMES",
                 "ACCOUNT_NAMES",
             },

@@ -114,6 +114,15 @@ def test_each_rule_watches_both(stack: Stack, rule: str, watched: str) -> None:
         assert matches(stack.pattern(rule), change)
 
 
+def test_a_tag_on_a_rule_comes_back_by_one_way(stack: Stack) -> None:
+    """The record of the watchdog's hourly tag reaches the queue through the root rule, and nobody's mailbox."""
+    tagged = envelopes.request("events", "TagResource", resourceARN=stack.arn("RootRule"))
+
+    assert matches(stack.pattern("RootRule"), tagged)
+    assert not matches(stack.pattern("TamperRule"), tagged)
+    assert observe(read_envelope(tagged), OwnResources("rootwatch")).relevant  # unless its nonce was given out
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_replay_is_admitted_only_when_asked(rule: str) -> None:
     """The replay source passes both rules where its parameter names it, and then no other made-up source does."""

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from rootwatch.probe import CANARY_SOURCE, TAG_KEY
 from tests.template.stack import ACCOUNT, Stack, statements
 
 FUNCTIONS = (
@@ -174,8 +175,24 @@ def test_the_watchdog_scans_an_index_and_writes_no_records(stack: Stack) -> None
     of_records = [s["Action"] for s in statements if "EVENTS#" in str(s)]
 
     assert scanned == [[f"{table}/index/open-incidents"], [f"{table}/index/unanswered"]]
-    assert queried == [[f"{table}/index/open-incidents"], [f"{table}/index/undelivered"], [table]]
+    assert queried == [[f"{table}/index/open-incidents"], [f"{table}/index/undelivered"], [table], [table]]
     assert of_records == [["dynamodb:Query"]]
+
+
+def test_the_watchdog_sends_canaries_and_tags_one_rule(stack: Stack) -> None:
+    """On the event bus the watchdog may put its canary and nothing else, and on the root rule its one tag."""
+    of_events = {s["Action"][0]: s for s in allowed(stack, "WatchdogFunction") if "events:" in str(s["Action"])}  # type: ignore[index]
+    put, tag = of_events.pop("events:PutEvents"), of_events.pop("events:TagResource")
+
+    assert not of_events
+    assert put["Resource"] == [f"arn:aws:events:us-east-1:{ACCOUNT}:event-bus/default"]
+    assert put["Condition"] == {"StringEquals": {"events:source": CANARY_SOURCE}}
+    assert tag["Resource"] == [stack.arn("RootRule")]
+    assert tag["Condition"] == {
+        "ForAllValues:StringEquals": {"aws:TagKeys": [TAG_KEY]},
+        "Null": {"aws:TagKeys": "false"},
+    }
+    assert not [f for f in FUNCTIONS if f != "WatchdogFunction" and "events:" in str(allowed(stack, f))]
 
 
 def test_the_slack_secret_is_read_by_those_who_send(stack: Stack) -> None:

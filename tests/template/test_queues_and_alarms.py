@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from rootwatch.channels import canary
+from rootwatch.probe import ProbeKind
+from rootwatch.proof import AGES, LATE_AFTER
 from tests.template.stack import Stack
 
 FOURTEEN_DAYS = 1209600
@@ -150,7 +153,7 @@ def test_a_lost_dead_letter_of_the_bus_alarms(stack: Stack) -> None:
 
 def test_every_alarm_reaches_people(stack: Stack) -> None:
     """Every alarm goes to the operations topic, says what to do, and is quiet while there is nothing to measure; but
-    for the one on the watchdog's silence.
+    for those on silence itself.
     """
     alarms = stack.of_type("AWS::CloudWatch::Alarm")
 
@@ -158,7 +161,7 @@ def test_every_alarm_reaches_people(stack: Stack) -> None:
     for alarm in alarms.values():
         assert alarm["AlarmActions"] == [stack.arn("OperationsTopic")]
         assert len(alarm["AlarmDescription"]) > 60
-        if alarm["AlarmName"] != "rootwatch-watchdog-stopped":
+        if alarm["AlarmName"] not in {"rootwatch-watchdog-stopped", "rootwatch-canary-age", "rootwatch-heartbeat-age"}:
             assert alarm["TreatMissingData"] == "notBreaching"
             assert alarm["Period"] * alarm["EvaluationPeriods"] <= 60
 
@@ -173,6 +176,28 @@ def test_a_watchdog_that_does_not_run_alarms(stack: Stack) -> None:
     assert "DatapointsToAlarm" not in alarm
     assert alarm["TreatMissingData"] == "breaching"
     assert alarm["OKActions"] == [stack.arn("OperationsTopic")]
+
+
+@pytest.mark.parametrize(("kind", "metric"), AGES.items())
+def test_a_silent_way_alarms(stack: Stack, kind: ProbeKind, metric: str) -> None:
+    """Two hours without a canary, or without a source heartbeat, raise an alarm; so does no age at all."""
+    [alarm] = [a for a in stack.of_type("AWS::CloudWatch::Alarm").values() if a["MetricName"] == metric]
+
+    assert alarm["AlarmName"] == f"rootwatch-{kind}-age"
+    assert (alarm["Namespace"], alarm["Statistic"]) == ("Rootwatch", "Maximum")
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": "watchdog"}, {"Name": "stack", "Value": "rootwatch"}]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (LATE_AFTER.total_seconds(), "GreaterThanThreshold")
+    assert alarm["TreatMissingData"] == "breaching"
+    assert alarm["OKActions"] == [stack.arn("OperationsTopic")]
+
+
+def test_people_never_see_a_canary(stack: Stack) -> None:
+    """The alert address's subscription leaves canaries out, and takes whatever else has a kind."""
+    subscription = stack.of_type("AWS::SNS::Subscription")["AlertEmailSubscription"]
+
+    assert subscription["FilterPolicy"] == {"kind": [{"anything-but": [canary.KIND]}]}
+    [kind] = [canary.sns_arguments("n", "t")["MessageAttributes"]["kind"]["StringValue"]]
+    assert kind == canary.KIND
 
 
 def test_a_part_of_the_watchdog_that_failed_alarms(stack: Stack) -> None:

@@ -347,7 +347,7 @@ SPOILT = {
         "canary", NOT_CHECKED, "waited for",
         answered(*PROOF, {"Items": [{"sk": "PROOF", "sendings": {"canary": {"since": NOW.isoformat()}}}]}),
     ),
-    "canary not built": Spoilt("canary", NOT_CHECKED, "not built", answered(*PROOF, {"Items": [{"sk": "STATE"}]})),
+    "canary never sent": Spoilt("canary", FAULT, "ever", answered(*PROOF, {"Items": [{"sk": "STATE"}]})),
     "heartbeat late": Spoilt("heartbeat", FAULT, "us-west-2", to(*PLACES, "Items.3.heartbeat_at", OLD)),
     "heartbeat never": Spoilt("heartbeat", FAULT, "ever", to(*PLACES, "Items.3.heartbeat_at", None)),
     "heartbeat waited for": Spoilt(
@@ -357,7 +357,7 @@ SPOILT = {
     "no heartbeat of the stack itself": Spoilt(
         "heartbeat", FAULT, "111122223333", to(*PLACES, "Items.0", None)
     ),
-    "heartbeat not built": Spoilt("heartbeat", NOT_CHECKED, "not built", answered(*PLACES, {"Items": []})),
+    "heartbeat of nobody": Spoilt("heartbeat", FAULT, "ever", answered(*PLACES, {"Items": []})),
 }  # fmt: skip
 
 
@@ -432,7 +432,7 @@ def test_a_place_that_nobody_waits_for(sound: Deployment) -> None:
 
 def test_a_fault_decides_the_exit_status(sound: Deployment) -> None:
     """Beside a fault, what could not be checked does not matter to a script; beside a warning, it does."""
-    fault, unknown = SPOILT["rule disabled"].spoil(sound), SPOILT["canary not built"]
+    fault, unknown = SPOILT["rule disabled"].spoil(sound), SPOILT["canary waited for"]
 
     assert status_of(examine(unknown.spoil(fault))) == 1
     assert status_of(examine(SPOILT["topic not encrypted"].spoil(sound))) == 0

@@ -206,6 +206,11 @@ def no_letter(*_arguments: str) -> None:
     pytest.fail("nothing may be put on the dead-letter queue")
 
 
+def no_proof(_nonce: str) -> Sent:
+    """No canary may be sent."""
+    pytest.fail("no canary may be sent")
+
+
 def stream_event(keys: list[Key]) -> dict[str, Any]:
     """What the table's stream hands to a notifier for new items with these keys."""
     return {
@@ -245,7 +250,7 @@ def test_a_notifier_delivers_and_reports_what_was_not_taken(
         sent.append(alert.alert_id)
         return Sent("ok")
 
-    monkeypatch.setattr(wiring, name, lambda: Notifier(store, send, no_letter))
+    monkeypatch.setattr(wiring, name, lambda: Notifier(store, send, no_letter, no_proof))
     assert module.handler(stream_event(keys), Context()) == {"batchItemFailures": [{"itemIdentifier": "200"}]}
     ledgers = [store.delivery(key) for key in keys]
     assert [ledger and ledger.state for ledger in ledgers] == [
@@ -274,7 +279,7 @@ def test_the_webhook_s_address_is_in_no_log(
     def send(alert: Alert) -> Sent:
         return Sent(slack.post(cast("requests.Session", Broken()), address, slack.payload(alert)))
 
-    monkeypatch.setattr(wiring, "slack_notifier", lambda: Notifier(store, send, no_letter))
+    monkeypatch.setattr(wiring, "slack_notifier", lambda: Notifier(store, send, no_letter, no_proof))
     with caplog.at_level("DEBUG"), pytest.raises(Exception, match="All records failed") as caught:
         notify_slack.handler(stream_event(keys), Context())
     printed = capsys.readouterr()
@@ -294,6 +299,7 @@ def test_a_stream_record_without_keys_is_left_as_a_dead_letter(record: dict[str,
         AuditStore(MemoryTable()),
         lambda _alert: pytest.fail("nothing may be sent"),
         lambda *letter: letters.append(letter),
+        no_proof,
     )
     assert notifier.deliver(record) is DeliveryState.FAILED
     assert [reason for _, reason, _ in letters] == ["A stream record names no item."]
@@ -314,8 +320,10 @@ def test_what_no_repetition_can_help_is_left_and_holds_up_nothing(refused: bool)
 
     [record] = stream_event([key] if refused else [Key("INCIDENT#gone", "DELIVERY#slack#000001")])["Records"]
     with pytest.raises(DeliveryFailedError):
-        Notifier(store, send, full).deliver(record)
-    assert Notifier(store, send, lambda *letter: letters.append(letter)).deliver(record) is DeliveryState.FAILED
+        Notifier(store, send, full, no_proof).deliver(record)
+    assert (
+        Notifier(store, send, lambda *letter: letters.append(letter), no_proof).deliver(record) is DeliveryState.FAILED
+    )
     [(body, reason, _)] = letters
     keys = record["dynamodb"]["Keys"]
     assert json.loads(body) == {"pk": keys["pk"]["S"], "sk": keys["sk"]["S"]}

@@ -29,6 +29,7 @@ WATCHDOG = {
     "STACK_NAME": "rootwatch",
     "OPERATIONS_TOPIC_ARN": "arn:operations",
     "INTAKE_DEAD_LETTER_QUEUE_URL": "https://sqs/intake",
+    "ROOT_RULE_ARN": "arn:aws:events:us-east-1:111122223333:rule/rootwatch-root",
     "RULE_DEAD_LETTER_QUEUE_URL": "https://sqs/rule",
 }
 

@@ -23,7 +23,7 @@ from rootwatch.detections.activity import DENIED, WRITE
 from rootwatch.detections.catalogue import BY_ID, CATALOGUE
 from rootwatch.detections.detection import Detection, Finding, Severity, Stage
 from rootwatch.detections.organization import ASSUMED, task_policy
-from rootwatch.incident import FAILED_ACT, Damage, DueAlert, GatheredAct, Incident, SourceSeen, Why
+from rootwatch.incident import FAILED_ACT, GENESIS, Damage, DueAlert, GatheredAct, Incident, SourceSeen, Why
 from rootwatch.record import NOT_FROM_CLOUDTRAIL, ActorKind, Mfa, Outcome, Record
 
 LONGEST_VALUE: Final = 160
@@ -195,6 +195,49 @@ def compose(due: DueAlert, custodians: str = "") -> Alert:
         sequence=due.sequence,
         chain=due.chain,
     )
+
+
+def compose_test(account_id: str, severity: Severity, at: datetime, token: str, by: str) -> Alert:
+    """Put into words an alert that only shows that alerts arrive. Pure.
+
+    It stands in an incident of its own name that does not exist, so no list and no count ever has it.
+
+    Args:
+        account_id: the account of the stack.
+        severity: as a pager's filter would let it through.
+        at: the moment, UTC.
+        token: eight random hexadecimal digits.
+        by: who asked for it, as STS states it.
+
+    """
+    incident_id = f"test-{at:%Y%m%dT%H%M%SZ}-{token}"
+    return Alert(
+        alert_id=f"{incident_id}-0001",
+        incident_id=incident_id,
+        account_id=account_id,
+        number=1,
+        time=at,
+        kind=TEST_KIND,
+        why=(TEST_KIND,),
+        severity=severity,
+        headline=f"TEST of Rootwatch: nothing happened{SEPARATOR}account {account_id}{SEPARATOR}{clock(at)}",
+        reason="not at all: this is a test, sent on purpose to show that alerts arrive.",
+        facts=(("Asked for by", shown(by, 200)),),
+        next_steps=(
+            "If you read this, this channel works: tell whoever asked for the test.",
+            "Nobody else has to do anything.",
+        ),
+        marks=(f"{incident_id}, {clock(at)}",),
+        detections=(),
+        event_ids=(),
+        counts={},
+        sequence=0,
+        chain=GENESIS,
+        trust=("TEST",),
+    )
+
+
+TEST_KIND: Final = "test"
 
 
 def _expected(due: DueAlert) -> str:

@@ -109,6 +109,49 @@ def deliver(
     return DeliveryState.SENT
 
 
+def prove_channel(
+    store: AuditStore, key: Key, prove: Callable[[str], Sent | Unconfigured], now: Callable[[], datetime]
+) -> DeliveryState:
+    """Let a channel prove itself with a canary, and keep what came of it.
+
+    A channel that fails is an item that says so, and no error: the stream must not hold up alerts for the sake of a
+    canary. The next one comes within the hour, and the canary's age has an alarm.
+
+    Args:
+        store: the audit store.
+        key: the key of the canary on this channel, as the table's stream has it.
+        prove: proves the channel's sender with a nonce, where nobody sees it; raises a `DeliveryError` where it fails.
+        now: the clock, UTC.
+
+    Returns:
+        What is kept afterwards: sent, unconfigured or failed.
+
+    Raises:
+        DamagedItemError: the item is missing or altered; no retry helps.
+        StoreError: the table could not be read or written; a retry helps.
+
+    """
+    proof = store.proof(key)
+    if proof is None:
+        message = "What became of a canary is gone from the audit table."
+        raise DamagedItemError(message)
+    if proof.state is not DeliveryState.PENDING:
+        return proof.state
+    try:
+        answer = prove(proof.nonce)
+    except DeliveryError as error:
+        proven = replace(proof, state=DeliveryState.FAILED, words=str(error))
+    except Exception as error:  # noqa: BLE001 - kept by its kind alone: its text may hold the webhook's address
+        proven = replace(proof, state=DeliveryState.FAILED, words=f"A fault in Rootwatch ({type(error).__name__}).")
+    else:
+        if isinstance(answer, Unconfigured):
+            proven = replace(proof, state=DeliveryState.UNCONFIGURED, words=answer.reason)
+        else:
+            proven = replace(proof, state=DeliveryState.SENT, words=answer.receipt)
+    store.write_proof(replace(proven, at=now()))
+    return proven.state
+
+
 def _leased(store: AuditStore, delivery: Delivery, now: datetime) -> Delivery:
     if delivery.lease_until is not None and delivery.lease_until > now:
         message = "Somebody else is sending this alert right now."

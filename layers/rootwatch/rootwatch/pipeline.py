@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -21,6 +22,7 @@ from rootwatch.audit.store import AuditStore, Changes, Known
 from rootwatch.context.observation import IssuedKey, Observation, observe, tied
 from rootwatch.context.source import SourceKind
 from rootwatch.context.surroundings import Found, StatedNames, Surroundings
+from rootwatch.coverage import Place, hear_canary, hear_heartbeat, hear_record
 from rootwatch.detections.detection import OwnResources, Severity
 from rootwatch.errors import (
     DamagedItemError,
@@ -44,6 +46,7 @@ from rootwatch.incident import (
     report_damage,
     tick,
 )
+from rootwatch.probe import ForgedBeatError, ProbeKind, answers, heard_from, named_probe, place_of, read_beat
 from rootwatch.record import ActorKind, Record, read_document, read_envelope, read_json
 from rootwatch.settings import CHANNELS, Network
 
@@ -63,6 +66,7 @@ class Fate(StrEnum):
     DUPLICATE = "duplicate"
     IRRELEVANT = "irrelevant"
     REJECTED = "rejected"
+    PROOF = "proof"
     WAITING = "waiting"
     FAILED = "failed"
 
@@ -142,21 +146,11 @@ def detect_messages(messages: Sequence[Message], recorder: Recorder, replay_sour
     results: dict[int, Result] = {}
     accounts: dict[str, list[tuple[int, Observation]]] = {}
     for position, message in enumerate(messages):
-        try:
-            record = read_envelope(read_json(message.body), replay_source=replay_source)
-            observation = observe(
-                record, recorder.own, sent_at=message.sent_at, trusted_networks=recorder.trusted_networks
-            )
-            observation = replace(observation, may_wait=message.receives == 1)
-        except UnreadableRecordError as error:
-            results[position] = Result(message, Fate.REJECTED, str(error))
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not hold up the neighbours
-            results[position] = Result(message, Fate.FAILED, f"a fault in Rootwatch ({type(error).__name__})")
+        read = _read_message(message, recorder, replay_source)
+        if isinstance(read, Result):
+            results[position] = read
         else:
-            if observation.relevant:
-                accounts.setdefault(key_part(record.account_id), []).append((position, observation))
-            else:
-                results[position] = Result(message, Fate.IRRELEVANT)
+            accounts.setdefault(key_part(read.record.account_id), []).append((position, read))
     for account_id, entries in accounts.items():
         entries.sort(key=lambda entry: entry[1].time)
         for start in range(0, len(entries), MOST_PER_TRANSACTION):
@@ -164,7 +158,81 @@ def detect_messages(messages: Sequence[Message], recorder: Recorder, replay_sour
             for position, fate, reason in _record_or_fail(account_id, part, recorder):
                 results[position] = Result(messages[position], fate, reason)
     _end_batch(recorder.surroundings)
+    _note_places((observation for entries in accounts.values() for _, observation in entries), recorder)
     return [results[position] for position in range(len(messages))]
+
+
+def _read_message(message: Message, recorder: Recorder, replay_source: str) -> Result | Observation:
+    """Read a message: the observation that is to be recorded, or else what became of it."""
+    try:
+        record = read_envelope(read_json(message.body), replay_source=replay_source)
+        fate, reason = _sign_of_life(record, message, recorder)
+        if fate is not None:
+            return Result(message, fate, reason)
+        observation = observe(record, recorder.own, sent_at=message.sent_at, trusted_networks=recorder.trusted_networks)
+    except UnreadableRecordError as error:
+        return Result(message, Fate.REJECTED, str(error))
+    except Exception as error:  # noqa: BLE001 - a fault of ours must not hold up the neighbours
+        return Result(message, Fate.FAILED, f"a fault in Rootwatch ({type(error).__name__})")
+    if observation.relevant:
+        return replace(observation, may_wait=message.receives == 1)
+    return Result(message, Fate.IRRELEVANT if reason is None else Fate.REJECTED, reason)
+
+
+def _sign_of_life(record: Record, message: Message, recorder: Recorder) -> tuple[Fate | None, str | None]:
+    """Take a canary or a heartbeat, which no people hear of; return no fate for all that goes the ordinary way.
+
+    Something with the heartbeats' source that is none goes the ordinary way with a reason: if it does not concern root,
+    it is rejected for that.
+    """
+    try:
+        beat = read_beat(record, message.sent_at)
+    except ForgedBeatError as error:
+        return None, str(error)
+    named = named_probe(record)
+    if beat is None and named is None:
+        return None, None
+    at, store = message.sent_at or recorder.now(), recorder.store
+    try:
+        if beat is not None:
+            hear = partial(hear_heartbeat, at=at, scheduled_at=beat.scheduled_at)
+            is_new = store.change_place(beat.account_id, beat.region, _hearing(hear, beat.account_id, beat.region))
+            return (Fate.PROOF if is_new else Fate.DUPLICATE), None
+        return (None if named is None else _take_probe(record, *named, recorder, at)), None
+    except RootwatchError as error:
+        return Fate.FAILED, f"{type(error).__name__}: {error}"
+
+
+def _take_probe(record: Record, kind: ProbeKind, nonce: str, recorder: Recorder, at: datetime) -> Fate | None:
+    """Use up the nonce of a probe that waits for exactly this record; None where none does: a forgery, or a replay."""
+    store = recorder.store
+    probe = store.probe(kind, nonce)
+    if probe is None or not answers(record, probe):
+        return None
+    is_repeated = probe.arrived_at is not None
+    if is_repeated and probe.arrived != record.sha256:
+        return None
+    account_id, region = place_of(probe.rule_arn)
+    if not is_repeated:
+        channels = recorder.channels if kind is ProbeKind.CANARY else ()
+        store.write_probe_arrival(probe, at, record.sha256, channels)
+    hear = hear_canary if kind is ProbeKind.CANARY else partial(hear_heartbeat, scheduled_at=probe.sent_at)
+    store.change_place(account_id, region, _hearing(partial(hear, at=at), account_id, region))
+    return Fate.DUPLICATE if is_repeated else Fate.PROOF
+
+
+def _hearing(hear: Callable[..., Place | None], account_id: str, region: str) -> Callable[[Place | None], Place | None]:
+    return lambda known: hear(known, account_id, region)
+
+
+def _note_places(observations: Iterable[Observation], recorder: Recorder) -> None:
+    """Note which accounts and regions CloudTrail's records came from; the records themselves are recorded by now."""
+    for place in sorted({place for each in observations if (place := heard_from(each.record)) is not None}):
+        try:
+            hear = partial(hear_record, at=recorder.now())
+            recorder.store.change_place(*place, _hearing(hear, *place))
+        except Exception as error:  # noqa: BLE001 - only the overview lacks a moment; the next record brings another one
+            _LOG.warning("that a record of an account came could not be noted (%s)", type(error).__name__)
 
 
 def take_in(

@@ -128,6 +128,7 @@ class Envelope:
     event_id: str | None
     time: datetime | None
     admitted: bool
+    resources: tuple[str, ...] = ()
 
     @property
     def from_cloudtrail(self) -> bool:
@@ -295,9 +296,15 @@ def read_envelope(document: object, *, replay_source: str = "") -> Record:
         region=_text(document, "region", problems, path="envelope region"),
         event_id=_text(document, "id", problems, path="envelope id"),
         time=time,
+        resources=_resources(document),
         admitted=source is not None and (_is_of_aws(source) or (replay_source != "" and source == replay_source)),
     )
     return _read(detail, envelope, problems)
+
+
+def _resources(document: Mapping[str, object]) -> tuple[str, ...]:
+    named = document.get("resources")
+    return tuple(each for each in named if isinstance(each, str)) if isinstance(named, list) else ()
 
 
 def read_document(document: object) -> Record:

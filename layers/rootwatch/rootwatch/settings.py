@@ -54,6 +54,29 @@ def _origin(values: Mapping[str, str], name: str, default: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def _address(values: Mapping[str, str], name: str) -> str:
+    """Return a web address, or nothing: https, or http on this machine for a local stack. No error holds it."""
+    text = values.get(name, "").strip()
+    try:
+        parts = urlsplit(text)
+        is_local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost"}
+        fits = (parts.scheme == "https" or is_local) and bool(parts.hostname)
+    except ValueError:
+        fits = False
+    if text and not fits:
+        message = f"The environment variable {name} must be empty or an address that begins with https://"
+        raise SettingsError(message)
+    return text
+
+
+def _rule_arn(values: Mapping[str, str], name: str) -> str:
+    text = _required(values, name)
+    if not re.fullmatch(r"arn:[a-z0-9-]+:events:[a-z0-9-]+:[0-9]{12}:rule/[A-Za-z0-9._-]{1,64}", text, re.ASCII):
+        message = f"The environment variable {name} must be the ARN of a rule; the template sets it."
+        raise SettingsError(message)
+    return text
+
+
 def _whole_number(values: Mapping[str, str], name: str, *, default: int, least: int, most: int) -> int:
     text = values.get(name, "").strip()
     if not text:
@@ -282,9 +305,11 @@ class WatchdogSettings:
     notify_letters_url: str
     sns: NotifySnsSettings
     slack: NotifySlackSettings
+    rule_arn: str
     escalation_minutes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
     ask_again_hours: int = 0
     custodians: str = ""
+    heartbeat_url: str = field(default="", repr=False)
     look_up_account_names: bool = False
     account_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -314,6 +339,8 @@ class WatchdogSettings:
             ),
             ask_again_hours=_whole_number(values, "ASK_AGAIN_HOURS", default=0, least=0, most=72),
             custodians=values.get("CUSTODIANS", "").strip(),
+            rule_arn=_rule_arn(values, "ROOT_RULE_ARN"),
+            heartbeat_url=_address(values, "HEARTBEAT_URL"),
             look_up_account_names=_flag(values, "LOOK_UP_ACCOUNT_NAMES", default=False),
             account_names=account_names(_entries(values, "ACCOUNT_NAMES"), "ACCOUNT_NAMES"),
         )

@@ -66,15 +66,21 @@ OPERATIONS: Final = "operations"
 
 @dataclass(slots=True)
 class Report:
-    """What one run did: how often, by the names of the metrics, and in words what went wrong."""
+    """What one run did: how often, and what it measured, by the names of the metrics; and in words what went wrong."""
 
     counts: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
     def count(self, name: str, times: int = 1) -> None:
         """Count what was done; nothing is no metric."""
         if times:
             self.counts[name] += times
+
+    def metrics(self) -> Iterator[tuple[str, str, float]]:
+        """Yield each metric's name, its unit as CloudWatch calls it, and its value."""
+        yield from ((name, "Count", count) for name, count in self.counts.items())
+        yield from ((name, "Seconds", seconds) for name, seconds in self.seconds.items())
 
     def fail(self, what: str, error: Exception) -> None:
         """Note that a part failed. Of an error that is not ours only the kind is kept: its text may hold anything."""
@@ -123,7 +129,7 @@ class Watchdog:
 
     `leave` puts what a channel refuses for good on the dead-letter queue, with the reason; `tell_operations` posts a
     notice on the operations topic. `desk` and `escalation` say how and when people are asked for an answer; without a
-    desk nobody is.
+    desk nobody is. `prove` proves the way; see `rootwatch.proof`.
     """
 
     recorder: Recorder
@@ -133,6 +139,7 @@ class Watchdog:
     leave: Callable[[Key, str], None]
     desk: Desk | None = None
     escalation: Escalation = NOBODY_IS_ASKED
+    prove: Callable[[Report], None] = lambda _report: None
 
     def run(self, seconds_left: Callable[[], float]) -> Report:
         """Do once all that is due.
@@ -157,6 +164,8 @@ class Watchdog:
         # What takes least time first: a channel that hangs may use up the rest.
         for queue in self.queues:
             run.watch_letters(queue)
+        with report.part("the way could not be proven"):
+            self.prove(report)
         for channel in self.channels:
             run.watch_channel(channel)
         run.remember(replace(run.state, lease_until=None))

@@ -7,6 +7,7 @@ nearly every alert meets a cold start: what is imported here, and when, is a dec
 import json
 import logging
 import random
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,14 +22,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from rootwatch.alert import Alert
 from rootwatch.audit.dynamodb import DynamoTable
-from rootwatch.audit.items import STEP_PREFIX, DeliveryState, Step
+from rootwatch.audit.items import PROBES, STEP_PREFIX, DeliveryState, Step
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Key
 from rootwatch.channels.forms import post_best_form
 from rootwatch.context import account_name, network_owner
 from rootwatch.context.network_owner import Owner
 from rootwatch.context.surroundings import BATCH_SECONDS, LookUps
-from rootwatch.delivery import Sender, Sent, Unconfigured, deliver
+from rootwatch.delivery import Sender, Sent, Unconfigured, deliver, prove_channel
 from rootwatch.detections.detection import OwnResources, Severity
 from rootwatch.errors import DamagedItemError, DeliveryFailedError, DeliveryRefusedError, LookUpFailedError, ReportError
 from rootwatch.incident import Why
@@ -51,10 +52,12 @@ if TYPE_CHECKING:
     from rootwatch.channels.notice import Notice
     from rootwatch.incident import Incident
     from rootwatch.pipeline import Message, Recorder
+    from rootwatch.probe import Probe
+    from rootwatch.proof import Tell
     from rootwatch.reception import Reception
     from rootwatch.report.posture import RootCredentials
     from rootwatch.report.reporter import Reporter
-    from rootwatch.watchdog import LetterQueue, Watchdog
+    from rootwatch.watchdog import LetterQueue, Report, Watchdog
 
 _Answer = TypeVar("_Answer")
 
@@ -79,6 +82,8 @@ _LONGEST_WAIT: Final = 10.0
 """Seconds that the Slack notifier waits where Slack asks it to; it has 60 for a batch of five."""
 _REST: Final = 30.0
 """Seconds for which the first messages of threads are left as they are after Slack did not take a change of one."""
+_OUTSIDE_SECONDS: Final = (3.0, 5.0)
+"""To connect to the outside watchdog, and to wait for what it says."""
 _NO_SLACK: Final = "Slack's secret holds neither a webhook_url nor a bot_token yet"
 _SECRET_SECONDS: Final = 60
 """How long a container believes Slack's secret, so that a new webhook counts within a minute."""
@@ -248,10 +253,11 @@ class Notifier:
     store: AuditStore
     send: Sender
     leave: Callable[[str, str, str], None]
+    prove: Callable[[str], Sent | Unconfigured]
     damaged: set[Key] = field(default_factory=set)
     tell_step: "Callable[[Step], Sent | Unconfigured] | None" = None
 
-    def deliver(self, record: Mapping[str, Any]) -> DeliveryState:
+    def deliver(self, record: Mapping[str, Any]) -> str:
         """Deliver the alert whose ledger the stream record is about.
 
         Args:
@@ -259,6 +265,7 @@ class Notifier:
 
         Returns:
             What the ledger says afterwards; `failed` where the channel refused it for good and a dead letter says so.
+            For a canary `proof`, however it ended: it is in no count of alerts.
 
         Raises:
             DeliveryFailedError, StoreError: not delivered this time; the stream has to try again.
@@ -277,6 +284,11 @@ class Notifier:
         try:
             if key.sk.startswith(STEP_PREFIX):
                 return self._tell_step(key, leave)
+            if key.pk == PROBES:
+                state = prove_channel(self.store, key, self.prove, _now)
+                if state is DeliveryState.FAILED:
+                    _LOGGER.warning("a canary did not pass: %s %s", key.pk, key.sk)
+                return "proof"
             return deliver(self.store, key, self.send, _now, leave)
         except DamagedItemError as error:
             if key not in self.damaged:  # once per container: the stream repeats a batch for its neighbours' sake
@@ -306,7 +318,7 @@ def sns_notifier() -> Notifier:
         SettingsError: the environment is wrong; no retry helps before the deployment is mended.
 
     """
-    from rootwatch.channels import sns  # noqa: PLC0415 - each function imports its own channel only
+    from rootwatch.channels import canary, sns  # noqa: PLC0415 - each function imports its own channel only
 
     settings = NotifySnsSettings.from_environment(environment())
     client = _session().client("sns", config=_CONFIG)
@@ -326,7 +338,11 @@ def sns_notifier() -> Notifier:
 
         return Sent(*post_best_form(forms, publish))
 
-    return Notifier(_store(settings.table_name), send, _dead_letters(settings.dead_letter_queue_url))
+    def prove(nonce: str) -> Sent:
+        pace.wait()
+        return Sent(sns.publish(client, canary.sns_arguments(nonce, settings.alert_topic_arn)))
+
+    return Notifier(_store(settings.table_name), send, _dead_letters(settings.dead_letter_queue_url), prove)
 
 
 @cache
@@ -340,7 +356,8 @@ def slack_notifier() -> Notifier:
     settings = NotifySlackSettings.from_environment(environment())
     store = _store(settings.table_name)
     sender = _SlackSender(settings, store)
-    return Notifier(store, sender.send, _dead_letters(settings.dead_letter_queue_url), tell_step=sender.tell_step)
+    letters = _dead_letters(settings.dead_letter_queue_url)
+    return Notifier(store, sender.send, letters, sender.prove, tell_step=sender.tell_step)
 
 
 class _SlackSender:
@@ -395,6 +412,20 @@ class _SlackSender:
         if words:
             self._post(address, step_message(words, incident, self._deployment))
         return Sent("told")
+
+    def prove(self, _nonce: str) -> Sent | Unconfigured:
+        """Prove, without telling anybody, that Slack would take an alert now."""
+        from rootwatch.channels import slack, slack_bot  # noqa: PLC0415 - as above
+
+        secret = self._secret()
+        of_bot = slack_bot.bot_secret(secret)
+        if of_bot is not None:
+            return Sent(slack_bot.prove(self._session, slack_bot.api_origin(self._settings.slack_origin), of_bot))
+        address = slack.webhook_address(secret, self._settings.slack_origin)
+        if address is None:
+            return Unconfigured(_NO_SLACK)
+        slack.probe(self._session, address)
+        return Sent("webhook accepted")
 
     def _post(self, address: str, message: Mapping[str, Any]) -> str:
         from rootwatch.channels import slack  # noqa: PLC0415 - as above
@@ -699,6 +730,7 @@ def watchdog() -> "Watchdog":
         ),
     )
     letters = _dead_letters(settings.notify_letters_url)
+    operations = _sns_notices(settings.operations_topic_arn)
     channels = (
         Channel(
             name="sns",
@@ -727,7 +759,7 @@ def watchdog() -> "Watchdog":
             _letter_queue("rule", settings.rule_letters_url),
             _letter_queue("notify", settings.notify_letters_url),
         ),
-        tell_operations=_sns_notices(settings.operations_topic_arn),
+        tell_operations=operations,
         leave=lambda key, reason: letters(json.dumps({"pk": key.pk, "sk": key.sk}), reason, f"{key.pk} {key.sk}"),
         desk=Desk(
             store,
@@ -744,7 +776,68 @@ def watchdog() -> "Watchdog":
             },
             timedelta(hours=settings.ask_again_hours) if settings.ask_again_hours else None,
         ),
+        prove=_prover(settings, recorder, {channel.name: channel.tell for channel in channels}, operations),
     )
+
+
+def _prover(
+    settings: WatchdogSettings,
+    recorder: "Recorder",
+    places: "Mapping[str, Tell]",
+    operations: "Tell",
+) -> "Callable[[Report], None]":
+    """Return what proves the way: canary, source heartbeat, coverage, the outside watchdog."""
+    from rootwatch import probe, proof  # noqa: PLC0415 - the watchdog only
+
+    client = _session().client("events", config=_CONFIG)
+
+    def put(each: "Probe") -> None:
+        record = probe.canary_record(each.nonce, each.rule_arn, each.sent_at)
+        entry: Any = {
+            "Source": probe.CANARY_SOURCE,
+            "DetailType": "Rootwatch canary",
+            "Detail": json.dumps(record),
+            "Resources": [probe.canary_resource(each)],
+        }
+        answer = client.put_events(Entries=[entry])
+        if answer["FailedEntryCount"]:
+            code = answer["Entries"][0].get("ErrorCode", "no code")
+            message = f"The event bus did not take the canary ({code})."
+            raise DeliveryFailedError(message)
+
+    def tag(each: "Probe") -> None:
+        client.tag_resource(ResourceARN=each.rule_arn, Tags=[{"Key": probe.TAG_KEY, "Value": each.nonce}])
+
+    return proof.Prover(
+        recorder=recorder,
+        rule_arn=settings.rule_arn,
+        put=put,
+        tag=tag,
+        call=_outside_watchdog(settings.heartbeat_url) if settings.heartbeat_url else None,
+        token=lambda: secrets.token_hex(16),
+        places=places,
+        operations=operations,
+    ).run
+
+
+def _outside_watchdog(address: str) -> Callable[[], None]:
+    """Return what calls the address on which somebody outside of AWS listens; its errors do not hold the address."""
+
+    def call() -> None:
+        import requests  # noqa: PLC0415 - only who calls pays for that
+
+        with requests.Session() as session:
+            session.trust_env = False
+            try:
+                answer = session.get(address, timeout=_OUTSIDE_SECONDS, allow_redirects=False, stream=True)
+            except requests.RequestException as error:
+                message = f"The outside watchdog is out of reach ({type(error).__name__})."
+                raise DeliveryFailedError(message) from None
+            if not answer.ok or answer.is_redirect:
+                message = f"The outside watchdog answered {answer.status_code}."
+                raise DeliveryFailedError(message)
+
+    return call
 
 
 def _letter_queue(kind: str, url: str) -> "LetterQueue":

@@ -19,6 +19,10 @@
 | step that somebody took | `INCIDENT#<id>` | `STEP#<time>#<number>` |
 | cache | `CACHE#<kind>` | `<address, account or service>` |
 | watchdog | `WATCHDOG` | `STATE` |
+| proof of the way | `WATCHDOG` | `PROOF` |
+| canary, source heartbeat | `CANARY` | `canary#<nonce>`, `heartbeat#<nonce>` |
+| canary on a channel | `CANARY` | `DELIVERY#<channel>#<nonce>` |
+| account in a region | `COVERAGE` | `<account>#<region>` |
 """
 
 import hashlib
@@ -38,6 +42,7 @@ from rootwatch.audit.table import Item, Key, Value, key_of
 from rootwatch.context.declared_use import DeclaredUse
 from rootwatch.context.observation import IssuedKey, Observation
 from rootwatch.context.surroundings import Remembered, Subject
+from rootwatch.coverage import Place
 from rootwatch.detections.detection import Severity, Stage
 from rootwatch.errors import DamagedItemError, DeclarationError
 from rootwatch.incident import (
@@ -56,6 +61,7 @@ from rootwatch.incident import (
     TriageState,
     Why,
 )
+from rootwatch.probe import Probe, ProbeKind
 from rootwatch.record import canonical_json
 
 SCHEMA_VERSION: Final = 3
@@ -1209,6 +1215,241 @@ def _told(troubles: Mapping[str, Value], subject: str) -> Told:
     return Told(_moment(told, "since"), _int(told, "count"), _by_name(told, "at", _moment))
 
 
+# --- probes and coverage -------------------------------------------------------------------------------------------
+
+PROBES: Final = "CANARY"
+"""The partition of canaries and source heartbeats; also of what became of a canary on each channel."""
+COVERAGE: Final = "COVERAGE"
+
+
+def probe_key(kind: ProbeKind, nonce: str) -> Key:
+    """Return the key of a canary or a source heartbeat; those of a kind are sorted by time."""
+    return Key(PROBES, f"{kind}#{nonce}")
+
+
+def probe_item(probe: Probe) -> Item:
+    """Return the item of a canary or a source heartbeat."""
+    key = probe_key(probe.kind, probe.nonce)
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "synthetic": True,
+        "kind": str(probe.kind),
+        "nonce": probe.nonce,
+        "rule_arn": probe.rule_arn,
+        "sent_at": moment_text(probe.sent_at),
+        "sha256": probe.sha256,
+        "arrived_at": moment_text(probe.arrived_at) if probe.arrived_at else None,
+        "arrived": probe.arrived,
+        "revision": probe.revision,
+    }
+
+
+def probe_of(item: Item) -> Probe:
+    """Read the item of a canary or a source heartbeat.
+
+    Raises:
+        DamagedItemError: the item cannot be understood; no retry helps.
+
+    """
+    return _reading(
+        "a probe",
+        lambda: Probe(
+            kind=ProbeKind(_text(item, "kind")),
+            nonce=_text(item, "nonce"),
+            rule_arn=_text(item, "rule_arn"),
+            sent_at=_moment(item, "sent_at"),
+            sha256=_text(item, "sha256"),
+            arrived_at=_moment_or_none(item, "arrived_at"),
+            arrived=_text_or_none(item, "arrived"),
+            revision=_int(item, "revision"),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What became of a canary on a channel: its state, the receipt or the error in words, when (UTC)."""
+
+    nonce: str
+    channel: str
+    state: DeliveryState = DeliveryState.PENDING
+    at: datetime | None = None
+    words: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """Return the key of the item; each notifier's filter takes its own channel's."""
+        return Key(PROBES, f"DELIVERY#{self.channel}#{self.nonce}")
+
+
+def proof_item(proof: Proof) -> Item:
+    """Return the item that says what became of a canary on a channel."""
+    return {
+        "pk": proof.key.pk,
+        "sk": proof.key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "synthetic": True,
+        "nonce": proof.nonce,
+        "channel": proof.channel,
+        "state": str(proof.state),
+        "at": moment_text(proof.at) if proof.at else None,
+        "words": proof.words,
+    }
+
+
+def proof_of(item: Item) -> Proof:
+    """Read what became of a canary on a channel.
+
+    Raises:
+        DamagedItemError: the item cannot be understood; no retry helps.
+
+    """
+    return _reading(
+        "a canary on a channel",
+        lambda: Proof(
+            nonce=_text(item, "nonce"),
+            channel=_text(item, "channel"),
+            state=DeliveryState(_text(item, "state")),
+            at=_moment_or_none(item, "at"),
+            words=_text_or_none(item, "words"),
+        ),
+    )
+
+
+def place_key(account_id: str, region: str) -> Key:
+    """Return the key of what is known of an account in a region."""
+    return Key(COVERAGE, f"{account_id}#{region}")
+
+
+def place_item(place: Place) -> Item:
+    """Return the item of an account in a region."""
+    key = place_key(place.account_id, place.region)
+    moments = {name: getattr(place, name) for name in _PLACE_MOMENTS}
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "account_id": place.account_id,
+        "region": place.region,
+        "first_at": moment_text(place.first_at),
+        "introduced": place.introduced,
+        "revision": place.revision,
+        **{name: moment_text(moment) if moment else None for name, moment in moments.items()},
+    }
+
+
+_PLACE_MOMENTS: Final = ("heartbeat_at", "scheduled_at", "canary_at", "record_at", "told_at", "retired_at")
+
+
+def place_of(item: Item) -> Place:
+    """Read what is known of an account in a region.
+
+    Raises:
+        DamagedItemError: the item cannot be understood, or lies under another one's key; no retry helps.
+
+    """
+
+    def read() -> Place:
+        moments = {name: _moment_or_none(item, name) for name in _PLACE_MOMENTS}
+        place = Place(
+            account_id=_text(item, "account_id"),
+            region=_text(item, "region"),
+            first_at=_moment(item, "first_at"),
+            introduced=item["introduced"] is True,
+            revision=_int(item, "revision"),
+            **moments,
+        )
+        if key_of(item) != place_key(place.account_id, place.region):
+            raise ValueError("key")
+        return place
+
+    return _reading("a place", read)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How it stands with one kind of probe: the last one, and since when the way is proven. Times are UTC.
+
+    `since` is when the first one was sent: until one has come back, its age is counted from there. `proven_at` is when
+    the last one that came back was sent.
+    """
+
+    nonce: str
+    sent_at: datetime
+    since: datetime
+    proven_at: datetime | None = None
+    told_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProofState:
+    """What the proof of the way remembers from one minute to the next. `sendings` are by kind of probe."""
+
+    revision: int = 0
+    sendings: Mapping[str, Sending] = field(default_factory=lambda: MappingProxyType({}))
+    called_for: datetime | None = None
+    looked_at: datetime | None = None
+
+
+def proof_state_key() -> Key:
+    """Return the key of what the proof of the way remembers."""
+    return Key("WATCHDOG", "PROOF")
+
+
+def proof_state_item(state: ProofState) -> Item:
+    """Return the item of what the proof of the way remembers."""
+    key = proof_state_key()
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "revision": state.revision,
+        "called_for": moment_text(state.called_for) if state.called_for else None,
+        "looked_at": moment_text(state.looked_at) if state.looked_at else None,
+        "sendings": {
+            kind: {
+                "nonce": each.nonce,
+                "sent_at": moment_text(each.sent_at),
+                "since": moment_text(each.since),
+                "proven_at": moment_text(each.proven_at) if each.proven_at else None,
+                "told_at": moment_text(each.told_at) if each.told_at else None,
+            }
+            for kind, each in state.sendings.items()
+        },
+    }
+
+
+def proof_state_of(item: Item) -> ProofState:
+    """Read what the proof of the way remembers.
+
+    Raises:
+        DamagedItemError: the item cannot be understood; no retry helps.
+
+    """
+
+    def sending(sendings: Mapping[str, Value], kind: str) -> Sending:
+        each = _object(sendings, kind)
+        return Sending(
+            nonce=_text(each, "nonce"),
+            sent_at=_moment(each, "sent_at"),
+            since=_moment(each, "since"),
+            proven_at=_moment_or_none(each, "proven_at"),
+            told_at=_moment_or_none(each, "told_at"),
+        )
+
+    return _reading(
+        "the proof's state",
+        lambda: ProofState(
+            revision=_int(item, "revision"),
+            sendings=_by_name(item, "sendings", sending),
+            called_for=_moment_or_none(item, "called_for"),
+            looked_at=_moment_or_none(item, "looked_at"),
+        ),
+    )
+
+
 # --- reading an item back ------------------------------------------------------------------------------------------
 
 
@@ -1271,6 +1512,10 @@ def _text_or_none(item: Mapping[str, Value], name: str) -> str | None:
     return None if item[name] is None else _text(item, name)
 
 
+def _moment_or_none(item: Mapping[str, Value], name: str) -> datetime | None:
+    return None if item[name] is None else _moment(item, name)
+
+
 def _natural(item: Mapping[str, Value], name: str) -> int:
     value = _int(item, name)
     if value < 0:
@@ -1290,10 +1535,6 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 def _moment(item: Mapping[str, Value], name: str) -> datetime:
     return _parsed_moment(_text(item, name))
-
-
-def _moment_or_none(item: Mapping[str, Value], name: str) -> datetime | None:
-    return None if item[name] is None else _moment(item, name)
 
 
 def _parsed_moment(text: str) -> datetime:

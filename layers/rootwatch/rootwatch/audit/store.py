@@ -12,11 +12,14 @@ from typing import Final, TypeVar
 
 from rootwatch.alert import Alert
 from rootwatch.audit.items import (
+    COVERAGE,
     DAMAGED_PREFIX,
     STEP_PREFIX,
     USED_PREFIX,
     Delivery,
     Head,
+    Proof,
+    ProofState,
     Step,
     Thread,
     WatchState,
@@ -52,6 +55,17 @@ from rootwatch.audit.items import (
     issued_key_of,
     moment_text,
     paired_declarations,
+    place_item,
+    place_key,
+    place_of,
+    probe_item,
+    probe_key,
+    probe_of,
+    proof_item,
+    proof_of,
+    proof_state_item,
+    proof_state_key,
+    proof_state_of,
     request_item,
     request_key,
     source_item,
@@ -87,6 +101,7 @@ from rootwatch.context.declared_use import LONGEST_PERIOD, OVERRUN_WITHIN, Decla
 from rootwatch.context.observation import IssuedKey, Observation
 from rootwatch.context.source import SourceKind
 from rootwatch.context.surroundings import Remembered, Subject
+from rootwatch.coverage import Place
 from rootwatch.errors import DamagedItemError, StoreConflictError
 from rootwatch.incident import (
     FAILED_SIGN_INS,
@@ -100,6 +115,7 @@ from rootwatch.incident import (
     issued_key,
     next_chain,
 )
+from rootwatch.probe import Probe, ProbeKind
 
 
 class Known(StrEnum):
@@ -422,6 +438,20 @@ class AuditStore:
         """Yield the ids of the incidents about which people may be asked; one of a moment ago may be missing."""
         return (_incident_id(entry.key) for entry in self._table.index(UNANSWERED))
 
+    def add_test_alert(self, alert: Alert, now: datetime, channels: Sequence[str]) -> list[Key]:
+        """Make an alert due that is only a test, and return the keys of its deliveries, one for each channel.
+
+        Raises:
+            StoreConflictError: there is one under its id already.
+
+        """
+        deliveries = [
+            Delivery(alert.incident_id, alert.account_id, channel, alert.number, due_at=now) for channel in channels
+        ]
+        puts = [Put(alert_item(alert), absent=True)]
+        self._table.write(puts + [Put(delivery_item(delivery), absent=True) for delivery in deliveries])
+        return [delivery.key for delivery in deliveries]
+
     # --- declared use ----------------------------------------------------------------------------------------------
 
     def declare(self, declared: DeclaredUse) -> None:
@@ -522,6 +552,112 @@ class AuditStore:
         written = replace(after, revision=1)
         self._table.write([Put(watch_item(written))])
         return written
+
+    # --- probes ----------------------------------------------------------------------------------------------------
+
+    def probe(self, kind: ProbeKind, nonce: str) -> Probe | None:
+        """Return a canary or a source heartbeat that was given out under this nonce, or None."""
+        (item,) = self._table.get([probe_key(kind, nonce)])
+        return probe_of(item) if item else None
+
+    def add_probe(self, probe: Probe) -> None:
+        """Keep a probe before it is sent, so that its record can never come first.
+
+        Raises:
+            StoreConflictError: the nonce was given out already.
+
+        """
+        self._table.write([Put(probe_item(replace(probe, revision=1)), absent=True)])
+
+    def write_probe_arrival(self, probe: Probe, at: datetime, sha256: str, channels: Sequence[str]) -> None:
+        """Use a probe's nonce up, and let each channel prove itself, in one transaction.
+
+        Args:
+            probe: as it was read.
+            at: when its record came (UTC).
+            sha256: the hash of that record.
+            channels: those that have to prove themselves; none for a source heartbeat.
+
+        Raises:
+            StoreConflictError: somebody else used it; read it again.
+
+        """
+        arrived = replace(probe, arrived_at=at, arrived=sha256, revision=probe.revision + 1)
+        puts = [Put(probe_item(arrived), expects=("revision", probe.revision))]
+        puts += [Put(proof_item(Proof(probe.nonce, channel)), absent=True) for channel in channels]
+        self._table.write(puts)
+
+    def proof(self, key: Key) -> Proof | None:
+        """Return what became of a canary on a channel, or None where there is none."""
+        (item,) = self._table.get([key])
+        return proof_of(item) if item else None
+
+    def write_proof(self, proof: Proof) -> None:
+        """Write what became of a canary on a channel."""
+        self._table.write([Put(proof_item(proof))])
+
+    def proof_state(self) -> ProofState:
+        """Return what the proof of the way remembers; nothing before its first run.
+
+        Raises:
+            DamagedItemError: somebody changed it; no retry helps.
+
+        """
+        (item,) = self._table.get([proof_state_key()])
+        return proof_state_of(item) if item else ProofState()
+
+    def write_proof_state(self, state: ProofState) -> ProofState:
+        """Write what the proof of the way remembers, and return it as written; only the watchdog writes it."""
+        written = replace(state, revision=state.revision + 1)
+        self._table.write([Put(proof_state_item(written))])
+        return written
+
+    # --- coverage --------------------------------------------------------------------------------------------------
+
+    def place(self, account_id: str, region: str) -> Place | None:
+        """Return what is known of an account in a region, or None."""
+        (item,) = self._table.get([place_key(account_id, region)])
+        return place_of(item) if item else None
+
+    def places(self) -> Iterator[Place | DamagedItemError]:
+        """Yield every account and region that was ever heard, sorted; the error for one that is damaged."""
+        for item in self._table.query(COVERAGE):
+            try:
+                yield place_of(item)
+            except DamagedItemError as error:
+                yield error
+
+    def write_place(self, place: Place) -> Place:
+        """Write what is known of an account in a region if nobody did since it was read, and return it as written.
+
+        Raises:
+            StoreConflictError: somebody else did; read it again.
+
+        """
+        written = replace(place, revision=place.revision + 1)
+        self._table.write([Put(place_item(written), expects=("revision", place.revision or None))])
+        return written
+
+    def change_place(self, account_id: str, region: str, change: Callable[[Place | None], Place | None]) -> bool:
+        """Change what is known of an account in a region; return whether there was anything to change.
+
+        Raises:
+            StoreConflictError: somebody else wrote it each of `MOST_CHANGES` times; a retry helps.
+            DamagedItemError: it cannot be understood; no retry helps.
+
+        """
+        for attempt in range(1, MOST_CHANGES + 1):
+            changed = change(self.place(account_id, region))
+            if changed is None:
+                return False
+            try:
+                self.write_place(changed)
+            except StoreConflictError:
+                if attempt == MOST_CHANGES:
+                    raise
+            else:
+                return True
+        return False
 
     def accounts(self) -> dict[str, list[str]]:
         """Return every account that the table knows, with the months that hold events of it (or `undated`).
@@ -694,6 +830,8 @@ MOST_COPIES: Final = 20
 
 LOOK_BACK: Final = timedelta(hours=24)
 """How far from a closed incident a record may lie and still make us read it; more than an incident may rest."""
+MOST_CHANGES: Final = 5
+"""Times that a place is read again after somebody else wrote it."""
 MOST_USES: Final = 50
 """Accounts in which one key may have been used before its AssumeRoot call was recorded; one session has one account."""
 

@@ -11,7 +11,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from rootwatch.alert import DO_NOT, LONGEST_HEADLINE, SEPARATOR, Alert, clock, detection_title, shown, standing, story
+from rootwatch.alert import (
+    DO_NOT,
+    LONGEST_HEADLINE,
+    SEPARATOR,
+    TEST_KIND,
+    Alert,
+    clock,
+    detection_title,
+    shown,
+    standing,
+    story,
+)
 from rootwatch.channels.forms import bare_words
 from rootwatch.detections.detection import Severity
 from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError, MessageRefusedError
@@ -140,6 +151,8 @@ def parent_payload(alert: Alert, incident: Incident | None, buttons: Sequence[di
     severity = incident.severity if incident else alert.severity
     state = "CLOSED" if incident and not incident.open else "OPEN"
     what = _STORIES.get(incident.story.partition(":")[0], "root use") if incident else "root use"
+    if alert.kind == TEST_KIND:
+        state, what = "TEST", "nothing happened"
     title = f"{_SIGNS[severity]} {state}: {what} in account {shown(alert.account_id, 64)}"
     records = incident.records if incident else alert.counts.get("records", 0)
     facts = [("State", state.lower()), ("Severity", str(severity)), ("Records", str(records))]
@@ -301,9 +314,14 @@ UNKNOWN: Final = "Slack names no reason that is known"
 
 
 def exchange(
-    session: "Session", address: str, message: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    session: "Session",
+    address: str,
+    message: Mapping[str, Any],
+    headers: Mapping[str, str] | None = None,
+    *,
+    form: bool = False,
 ) -> "Response":
-    """Post JSON to Slack and return an answer that says yes (200) or no (4xx, but for 429).
+    """Post JSON, or a form, to Slack and return an answer that says yes (200) or no (4xx, but for 429).
 
     Raises:
         DeliveryFailedError: Slack is out of reach, overloaded (5xx) or asks us to wait (429); a retry helps, after
@@ -313,7 +331,14 @@ def exchange(
     import requests  # noqa: PLC0415 - only the Slack notifier pays for this import
 
     try:
-        answer = session.post(address, json=message, timeout=TIMEOUT_SECONDS, allow_redirects=False, headers=headers)
+        answer = session.post(
+            address,
+            data=message if form else None,
+            json=None if form else message,
+            timeout=TIMEOUT_SECONDS,
+            allow_redirects=False,
+            headers=headers,
+        )
     except requests.RequestException as error:
         # The error's own text holds the webhook's address, which is a secret: name its kind, and raise from nothing.
         text = f"Slack is out of reach ({type(error).__name__})."

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 POST: Final = "chat.postMessage"
 UPDATE: Final = "chat.update"
 _TEST: Final = "auth.test"
+_INFO: Final = "conversations.info"
 _SCOPE: Final = "chat:write"
 
 _OK: Final = 200
@@ -179,12 +180,40 @@ def probe(session: "Session", origin: str, secret: BotSecret) -> None:
         raise _refused("missing_scope")
 
 
-def _called(
-    session: "Session", origin: str, secret: BotSecret, method: str, message: Mapping[str, Any]
+def prove(session: "Session", origin: str, secret: BotSecret) -> str:
+    """Prove token and channel without posting, and return what is proven.
+
+    The channel can be asked for only with the scope channels:read (or groups:read), which posting does not need.
+
+    Raises:
+        DeliveryFailedError, DeliveryRefusedError: as `call`.
+
+    """
+    probe(session, origin, secret)
+    try:
+        document, _ = _called(session, origin, secret, _INFO, {"channel": secret.channel}, form=True)
+    except DeliveryRefusedError as error:
+        if "(missing_scope)" not in str(error):
+            raise
+        return "token accepted; the app may not ask for the channel"
+    channel = document.get("channel")
+    channel = channel if isinstance(channel, Mapping) else {}
+    code = "is_archived" if channel.get("is_archived") is True else "not_in_channel"
+    if code == "is_archived" or channel.get("is_member") is False:
+        raise _refused(code)
+    return "token and channel accepted"
+
+
+def _called(  # noqa: PLR0913 - a call has so many parts
+    session: "Session", origin: str, secret: BotSecret, method: str, message: Mapping[str, Any], *, form: bool = False
 ) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-    """Return the document and the headers of an answer that says `ok`; raises as `call` does."""
-    headers = {"Authorization": f"Bearer {secret.token}", "Content-Type": "application/json; charset=utf-8"}
-    answer = slack.exchange(session, f"{origin}/api/{method}", message, headers)
+    """Return the document and the headers of an answer that says `ok`; raises as `call` does.
+
+    Methods that only read take a form and no JSON. https://docs.slack.dev/apis/web-api
+    """
+    kind = "application/x-www-form-urlencoded" if form else "application/json; charset=utf-8"
+    headers = {"Authorization": f"Bearer {secret.token}", "Content-Type": kind}
+    answer = slack.exchange(session, f"{origin}/api/{method}", message, headers, form=form)
     if answer.status_code != _OK:
         text = f"Slack's API refused the call ({answer.status_code}): {slack.UNKNOWN}."
         raise DeliveryRefusedError(text)
