@@ -137,6 +137,7 @@ def test_slack_s_secret_is_in_no_log_and_no_traceback(  # noqa: PLR0913, PLR0917
     monkeypatch.setattr("rootwatch.channels.slack.TIMEOUT_SECONDS", (1.0, 0.3))
 
     def begin(service: Service) -> None:
+        caplog.clear()  # of the test's own client, which has just stored the secret
         service.slack.answer_with(trouble, times=3, retry_after_seconds=30)
         service.send(act(PRODUCTION, "console_login_without_mfa"))
 

@@ -64,7 +64,7 @@ def test_a_failure_at_every_call_loses_nothing(
         f"{function}, {story.name}: {len({fault.call for fault in tried})} calls, {len(tried)} points ({counts}), "
         f"{len(lost)} with a loss; done at most {longest:.0f} s later than undisturbed"
     )
-    record_property(PRINTED, figures)
+    record_property(PRINTED, str(figures))
     assert not lost, "\n".join(lost)
 
 

@@ -25,7 +25,7 @@ def test_throttling_of_three_requests_in_ten_loses_nothing(
             figures = flood(service, RECORDS)
         finally:
             logging.disable(logging.NOTSET)
-    record_property(PRINTED, figures)
+    record_property(PRINTED, str(figures))
     assert figures.problems == ()
     assert figures.stored == RECORDS
     assert set(figures.told) == {figures.alerts}

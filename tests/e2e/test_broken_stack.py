@@ -273,7 +273,7 @@ def patient() -> Iterator[Patient]:
                 found.client("s3").create_bucket(Bucket="logs")
                 trails.create_trail(Name=TRAIL, S3BucketName="logs", IsMultiRegionTrail=True)
                 trails.start_logging(Name=TRAIL)
-                for topic in ("AlertTopic", "OperationsTopic"):
+                for topic in ("AlertTopic", "EscalationTopic", "OperationsTopic"):
                     _set_topic_key(found, topic, found.resource("RootwatchKey"))
                 _recover_table(found, on=True)
                 found.client("cloudformation").update_termination_protection(

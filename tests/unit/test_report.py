@@ -208,7 +208,7 @@ def test_the_exceptions_of_a_bad_night(tmp_path: Path) -> None:
         ExceptionKind.NEW_SOURCE: 2,
         ExceptionKind.AVOIDABLE: 2,
         ExceptionKind.UNACKNOWLEDGED: 2,
-        ExceptionKind.NEVER_CLOSED: 1,
+        ExceptionKind.NEVER_CLOSED: 2,
         ExceptionKind.MONITORING_GAP: 30,
     }
 

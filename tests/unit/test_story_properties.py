@@ -92,16 +92,20 @@ def envelope_of(act: Act) -> dict[str, Any]:
     return envelope | {"source": "somebody.else"} if act.forged else envelope
 
 
-def varied(act: Act, how: str) -> Act:
-    """Another act that an adversary would put beside one, or that comes beside it by chance."""
+def varied(act: Act, how: str) -> list[Act]:
+    """Other acts that an adversary would put beside one, or that come beside it by chance."""
     event = act.event + 10_000
     if how == "twin":  # other content under the same eventID and time
-        return dataclasses.replace(act, address="192.0.2.99", twin=True)
+        return [dataclasses.replace(act, address="192.0.2.99", twin=True)]
     if how == "forged":  # word for word, but put on the bus by somebody else
-        return dataclasses.replace(act, forged=True)
+        return [dataclasses.replace(act, forged=True)]
     if how == "refused before":
-        return dataclasses.replace(act, refused=True, minute=max(act.minute - 3, 0), event=event)
-    return dataclasses.replace(act, target=f"{act.target}-{how}", minute=act.minute + 1, event=event)
+        return [dataclasses.replace(act, refused=True, minute=max(act.minute - 3, 0), event=event)]
+    targets = [f"{act.target}-{how}-{number}" for number in range(3 if how == "burst" else 1)]
+    return [
+        dataclasses.replace(act, target=target, minute=act.minute + 1, event=event + 10_000 * number)
+        for number, target in enumerate(targets)
+    ]
 
 
 def stories(most: int, last_minute: int, *, most_varied: int) -> st.SearchStrategy[list[Act]]:
@@ -117,11 +121,13 @@ def stories(most: int, last_minute: int, *, most_varied: int) -> st.SearchStrate
         st.integers(1, 5_000),
     )
     beside = st.tuples(
-        st.integers(0, most - 1), st.sampled_from(["twin", "forged", "refused before", "more", "others"])
+        st.integers(0, most - 1), st.sampled_from(["twin", "forged", "refused before", "more", "others", "burst"])
     )
     return st.builds(
         lambda chosen, variations: list(
-            dict.fromkeys([*chosen, *(varied(chosen[place % len(chosen)], how) for place, how in variations)])
+            dict.fromkeys(
+                [*chosen, *(act for place, how in variations for act in varied(chosen[place % len(chosen)], how))]
+            )
         ),
         st.lists(act, min_size=1, max_size=most, unique_by=lambda act: act.event),
         st.lists(beside, max_size=most_varied),
@@ -219,6 +225,7 @@ class Distribution:
             "several addresses": len({act.address for act in story}) > 1,
             "a sign-in": any(act.specimen in SIGN_INS for act in story),
             "a failed sign-in": any(act.specimen == "console_login_failed" for act in story),
+            "a burst of one kind": any("-burst-" in act.target for act in story),
             "something refused": any(act.refused for act in story),
             "something forged": any(act.forged for act in story),
             "an eventID twice": any(act.twin for act in story),

@@ -25,12 +25,13 @@ LONGEST_HEADER: Final = 8192
 _UNAUTHORIZED: Final = 401
 _NEEDED: Final = frozenset({"authorization", "x-amz-date", BOUND.lower()})
 _KNOWN: Final = _NEEDED | {"x-amz-security-token", "content-type"}
-_AUTHORIZATION: Final = re.compile(
-    r"AWS4-HMAC-SHA256 Credential=(?P<key>[A-Z0-9]{12,128})/[0-9]{8}/[a-z0-9-]{1,32}/sts/aws4_request, ?"
-    r"SignedHeaders=(?P<signed>[a-z0-9;-]{1,256}), ?Signature=(?P<signature>[0-9a-f]{64})",
-    re.ASCII,
-)
-_ARN: Final = re.compile(r"<Arn>(arn:[a-z0-9-]{1,20}:(?:iam|sts)::[0-9]{12}:[^<>&\s]{1,600})</Arn>", re.ASCII)
+_ALGORITHM: Final = "AWS4-HMAC-SHA256 "
+# Each part by itself: one pattern for the whole header would try a hostile one in millions of ways.
+_SCOPE: Final = re.compile(r"/[0-9]{8}/[a-z0-9-]{1,32}/sts/aws4_request", re.ASCII)
+_KEY: Final = re.compile(r"[A-Z0-9]{12,128}", re.ASCII)
+_SIGNED: Final = re.compile(r"[a-z0-9;-]{1,256}", re.ASCII)
+_SIGNATURE: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_ARN: Final = re.compile(r"arn:[a-z0-9-]{1,20}:(?:iam|sts)::[0-9]{12}:[^<>&\s]{1,600}", re.ASCII)
 
 
 def digest(command: Mapping[str, Any], function_name: str) -> str:
@@ -58,10 +59,11 @@ def checked(proof: object, expected: str, now: datetime) -> tuple[dict[str, str]
         for name, value in proof.items()
     )
     headers = {name.lower(): value for name, value in proof.items()} if is_proof and isinstance(proof, Mapping) else {}
-    found = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
+    found = _authorization(headers.get("authorization", ""))
     if found is None or not headers.keys() >= _NEEDED or not headers.keys() <= _KNOWN:
         raise RequestRefusedError(_UNAUTHORIZED, "it proves nobody")
-    if not set(found["signed"].split(";")) >= {"host", "x-amz-date", BOUND.lower()}:
+    key, signed, signature = found
+    if not set(signed.split(";")) >= {"host", "x-amz-date", BOUND.lower()}:
         raise RequestRefusedError(_UNAUTHORIZED, "its proof does not cover what it is for")
     try:
         at = datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -71,7 +73,28 @@ def checked(proof: object, expected: str, now: datetime) -> tuple[dict[str, str]
         raise RequestRefusedError(_UNAUTHORIZED, "its proof is stale, or from the future")
     if not hmac.compare_digest(headers[BOUND.lower()].encode(), expected.encode()):
         raise RequestRefusedError(_UNAUTHORIZED, "its proof was made for something else")
-    return headers, found["key"], found["signature"]
+    return headers, key, signature
+
+
+def _authorization(header: str) -> tuple[str, str, str] | None:
+    """Return key, signed headers and signature of a Signature Version 4 header for STS, None where it is none.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+    """
+    parts = header.removeprefix(_ALGORITHM).split(",") if header.startswith(_ALGORITHM) else []
+    names = ("Credential=", "SignedHeaders=", "Signature=")
+    if len(parts) != len(names):
+        return None
+    # One blank may stand after each comma.
+    parts = [part.removeprefix(" ") if place else part for place, part in enumerate(parts)]
+    if not all(part.startswith(name) for part, name in zip(parts, names, strict=True)):
+        return None
+    credential, signed, signature = (part.removeprefix(name) for part, name in zip(parts, names, strict=True))
+    key, slash, scope = credential.partition("/")
+    fits = _KEY.fullmatch(key) and _SCOPE.fullmatch(slash + scope)
+    if not fits or not _SIGNED.fullmatch(signed) or not _SIGNATURE.fullmatch(signature):
+        return None
+    return key, signed, signature
 
 
 def caller_of(status: int, answer: str) -> str:
@@ -81,10 +104,10 @@ def caller_of(status: int, answer: str) -> str:
         RequestRefusedError: STS did not say whose credentials they are.
 
     """
-    found = _ARN.search(answer)
-    if status != _OK or found is None:
+    arn, end, _ = answer.partition("<Arn>")[2].partition("</Arn>")
+    if status != _OK or not end or not _ARN.fullmatch(arn):
         raise RequestRefusedError(_UNAUTHORIZED, "AWS does not say whose credentials signed it")
-    return found[1]
+    return arn
 
 
 _OK: Final = 200

@@ -31,7 +31,7 @@ BEAT_AHEAD: Final = timedelta(minutes=5)
 
 _NONCE: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{32}")
 _ACCOUNT: Final = re.compile(r"[0-9]{12}")
-_REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-[0-9]{1,2}")
+_REGION: Final = re.compile(r"[a-z]{2}-[a-z-]{2,24}-[0-9]{1,2}")
 _BEAT_FIELDS: Final = frozenset({"eventName", "scheduledTime", "executionId"})
 
 

@@ -71,7 +71,9 @@ def _address(values: Mapping[str, str], name: str) -> str:
 
 def _rule_arn(values: Mapping[str, str], name: str) -> str:
     text = _required(values, name)
-    if not re.fullmatch(r"arn:[a-z0-9-]+:events:[a-z0-9-]+:[0-9]{12}:rule/[A-Za-z0-9._-]{1,64}", text, re.ASCII):
+    if not re.fullmatch(
+        r"arn:[a-z0-9-]{1,20}:events:[a-z0-9-]{1,24}:[0-9]{12}:rule/[A-Za-z0-9._-]{1,64}", text, re.ASCII
+    ):
         message = f"The environment variable {name} must be the ARN of a rule; the template sets it."
         raise SettingsError(message)
     return text

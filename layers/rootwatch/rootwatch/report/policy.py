@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-_ACTION: Final = re.compile(r"[a-z0-9-]+:[A-Za-z0-9_-]+", re.ASCII)
+_ACTION: Final = re.compile(r"[a-z0-9-]{1,64}:[A-Za-z0-9_-]+", re.ASCII)
 _GRANTING: Final = ("iam:", "organizations:", "sso:", "identitystore:", "sts:")
 """Services whose actions can give further rights to whoever has them."""
 _LARGEST: Final = 6_000

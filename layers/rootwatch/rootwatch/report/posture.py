@@ -21,7 +21,7 @@ ROOT_USER: Final = "<root_account>"
 RECORDED: Final = "recorded"
 NOT_RECORDED: Final = "NOT recorded"
 
-_ROOT_ARN: Final = re.compile(r"arn:aws[a-z-]*:iam::([0-9]{12}):root", re.ASCII)
+_ROOT_ARN: Final = re.compile(r"arn:aws[a-z-]{0,20}:iam::([0-9]{12}):root", re.ASCII)
 _MISSING: Final = frozenset({"", "N/A", "no_information", "not_supported"})
 PASSWORD: Final = "password"  # noqa: S105 - the name of a credential
 
