@@ -109,6 +109,14 @@ class Stage:
         pages = self.stack.client("dynamodb").get_paginator("scan").paginate(TableName=f"{STACK_NAME}-audit")
         return [item for page in pages for item in page["Items"]]
 
+    def ledgers(self) -> list[dict[str, Any]]:
+        """Return what the audit table holds of each alert on each channel; what became of a canary is no alert's."""
+        return [
+            item
+            for item in self.items()
+            if item["pk"]["S"].startswith("INCIDENT#") and item["sk"]["S"].startswith("DELIVERY#")
+        ]
+
     def let_time_pass(self, span: timedelta) -> None:
         """Let time pass for what is open, waits, or was told: a function's clock cannot be moved on, but moments can.
 
@@ -464,9 +472,7 @@ def _show_table(console: Console, stage: Stage) -> ChainReport:
     """Show what the audit table holds and verify the chain."""
     items = stage.items()
     counts = Counter(_kind_of(item) for item in items)
-    states = Counter(
-        f"{item['channel']['S']} {item['state']['S']}" for item in items if item["sk"]["S"].startswith("DELIVERY#")
-    )
+    states = Counter(f"{item['channel']['S']} {item['state']['S']}" for item in stage.ledgers())
     account_id = next(item["account_id"]["S"] for item in items if item["sk"]["S"] == "HEAD")
     months = sorted({item["pk"]["S"].rpartition("#")[2] for item in items if item["pk"]["S"].startswith("EVENTS#")})
     report = stage.store().verify_chain(account_id, months)

@@ -306,9 +306,7 @@ def _show_summary(console: Console, stage: Stage, counts: _Counts) -> bool:
     reports = [store.verify_chain(account_id, sorted(months)) for account_id, months in sorted(counts.months.items())]
     faults = [f"{report.account_id}: {fault}" for report in reports for fault in report.faults]
     recorded = sum(report.events for report in reports)
-    ledgers = Counter(
-        (item["channel"]["S"], item["state"]["S"]) for item in stage.items() if item["sk"]["S"].startswith("DELIVERY#")
-    )
+    ledgers = Counter((item["channel"]["S"], item["state"]["S"]) for item in stage.ledgers())
     alerts = ", ".join(f"{count} {channel} {state}" for (channel, state), count in sorted(ledgers.items()))
     missing = counts.relevant - counts.duplicates - recorded
     table = Table(title="What became of your records", title_justify="left", box=None, show_header=False)

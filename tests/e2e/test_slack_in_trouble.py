@@ -42,11 +42,7 @@ def ledgers_once(stage: Stage, account_id: str, state: str) -> dict[str, dict[st
     deadline = time.monotonic() + PATIENCE
     ledgers: dict[str, dict[str, Any]] = {}
     while time.monotonic() < deadline:
-        ledgers = {
-            item["channel"]["S"]: item
-            for item in stage.items()
-            if item["sk"]["S"].startswith("DELIVERY#") and item["account_id"]["S"] == account_id
-        }
+        ledgers = {item["channel"]["S"]: item for item in stage.ledgers() if item["account_id"]["S"] == account_id}
         if states(ledgers) == {"slack": state, "sns": "sent"}:
             break
         time.sleep(0.2)

@@ -48,7 +48,7 @@ def test_an_incident_is_one_thread(stage: Stage) -> None:
         time.sleep(0.2)
     now = json.dumps(stage.slack.current(parent.ts))
     replies = stage.slack.replies(parent.ts)
-    ledgers = [each for each in stage.items() if each["sk"]["S"].startswith("DELIVERY#slack#")]
+    ledgers = [each for each in stage.ledgers() if each["channel"]["S"] == "slack"]
 
     for words in ("OPEN", ACCOUNT, "Severity: critical", f"Records: {len(STORY)}", f"Alerts: {len(STORY)}"):
         assert words in now

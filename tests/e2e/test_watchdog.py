@@ -56,8 +56,8 @@ def ledgers_of(stage: Stage, channel: str, *accounts: str) -> dict[str, dict[str
     """The accounts' ledgers on a channel, by account."""
     return {
         item["account_id"]["S"]: item
-        for item in stage.items()
-        if item["sk"]["S"].startswith(f"DELIVERY#{channel}#") and item["account_id"]["S"] in accounts
+        for item in stage.ledgers()
+        if item["channel"]["S"] == channel and item["account_id"]["S"] in accounts
     }
 
 

@@ -53,11 +53,7 @@ def slack_texts(stage: Stage, account_id: str) -> list[str]:
 
 def deliveries_of(stage: Stage, account_id: str) -> list[Mapping[str, Any]]:
     """The ledgers of the account's deliveries."""
-    return [
-        item
-        for item in stage.items()
-        if item["sk"]["S"].startswith("DELIVERY#") and item["account_id"]["S"] == account_id
-    ]
+    return [item for item in stage.ledgers() if item["account_id"]["S"] == account_id]
 
 
 def _at_least(count: int) -> Callable[[list[str]], bool]:
