@@ -833,9 +833,10 @@ def _outside_watchdog(address: str) -> Callable[[], None]:
             except requests.RequestException as error:
                 message = f"The outside watchdog is out of reach ({type(error).__name__})."
                 raise DeliveryFailedError(message) from None
-            if not answer.ok or answer.is_redirect:
-                message = f"The outside watchdog answered {answer.status_code}."
-                raise DeliveryFailedError(message)
+            with answer:  # nothing of its body is read
+                if not answer.ok or answer.is_redirect:
+                    message = f"The outside watchdog answered {answer.status_code}."
+                    raise DeliveryFailedError(message)
 
     return call
 
