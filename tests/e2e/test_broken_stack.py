@@ -294,6 +294,13 @@ def not_well(findings: list[Finding]) -> set[tuple[str, str, State]]:
     }
 
 
+@pytest.fixture(autouse=True)
+def no_dead_letters(patient: Patient) -> None:
+    """No test meets the dead letters that another one caused, in whatever order they run."""
+    for name in ("IntakeDeadLetterQueue", "RuleDeadLetterQueue", "NotifyDeadLetterQueue"):
+        patient.client("sqs").purge_queue(QueueUrl=patient.resource(name))
+
+
 def test_each_planted_fault_is_found_and_nothing_in_a_sound_stack(patient: Patient) -> None:
     """A sound stack has no fault; each planted one is found by its check, and nothing else is; then all is well."""
     assert not_well(patient.examined()) == set()
