@@ -19,7 +19,7 @@ from rootwatch.audit.memory import MemoryTable
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Item
 from rootwatch.context.surroundings import ACCOUNT_NAME, Remembered, Subject
-from rootwatch.errors import StoreUnavailableError
+from rootwatch.errors import ReportError, StoreUnavailableError
 from rootwatch.report import files
 from rootwatch.report.files import Written
 from rootwatch.report.model import ExceptionKind, Origin, Report
@@ -514,3 +514,9 @@ def test_the_schema_knows_what_is_wrong(tmp_path: Path) -> None:
     assert not SCHEMA.is_valid({**content, "more": 1})
     assert not SCHEMA.is_valid({name: value for name, value in content.items() if name != "register"})
     assert not SCHEMA.is_valid({**content, "register": [{**content["register"][0], "kind": "nothing"}]})
+
+
+def test_a_use_whose_time_cannot_be_read_is_no_missing_use() -> None:
+    """A time that is none is an error that names its column: left out, a use that AWS knows would look like none."""
+    with pytest.raises(ReportError, match="password_last_used"):
+        read_credential_report(credential_report("yesterday"))

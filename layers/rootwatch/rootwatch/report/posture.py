@@ -100,7 +100,9 @@ def _uses(row: Mapping[str, str]) -> Iterator[KnownUse]:
         try:
             at = datetime.fromisoformat(text)
         except ValueError:
-            continue
+            # Left out, a use that AWS knows would look like none.
+            message = f"The credential report's {column} of {ROOT_USER} is no time. Expected is one in ISO 8601."
+            raise ReportError(message) from None
         yield KnownUse(what, at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC))
 
 
