@@ -14,7 +14,6 @@ from typing import Any
 import boto3
 import pytest
 import pytest_socket
-from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
 from moto import mock_aws
 
 from functions.detect import app as detect
@@ -22,8 +21,10 @@ from functions.notify_slack import app as notify_slack
 from functions.notify_sns import app as notify_sns
 from rootwatch import wiring
 from rootwatch.channels import slack, sns
+from rootwatch.errors import NothingDeliveredError
 from rootwatch_cli.slack_receiver import WEBHOOK_PATH, Behaviour, SlackReceiver
 from tests.builders import as_sqs_event, build_envelope
+from tests.builders.audit_table import create_audit_table
 
 TABLE, SECRET_NAME = "rootwatch-audit", "rootwatch-slack"
 PROJECT = Path(__file__).parents[2]
@@ -123,12 +124,7 @@ def stack(monkeypatch: pytest.MonkeyPatch, receiver: SlackReceiver) -> Iterator[
     monkeypatch.setattr(slack, "TIMEOUT_SECONDS", (1.0, 0.3))
     with mock_aws():
         session = wiring._session()  # the functions' own: what it has read of the services is read once for all tests
-        session.client("dynamodb").create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
-        )
+        create_audit_table(session.client("dynamodb"), TABLE)
         sqs, topics = session.client("sqs"), session.client("sns")
         dead_letters = sqs.create_queue(QueueName="rootwatch-intake-dead-letter")["QueueUrl"]
         subscriber = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
@@ -284,7 +280,7 @@ def test_what_slack_did_not_take_is_tried_again(
 ) -> None:
     """The stream hears of it and comes again, the ledger says failed, and nobody learns the webhook's address."""
     _cause(stack, receiver, trouble)
-    with pytest.raises(BatchProcessingError) as caught:
+    with pytest.raises(NothingDeliveredError) as caught:
         notify_slack.handler(stack.stream_event("slack"), Context())
     assert stack.states("slack") == ["failed"]
     assert stack.messages(stack.dead_letters) == []
@@ -313,7 +309,7 @@ def test_a_refusal_without_a_dead_letter_queue_is_tried_again(stack: Stack, rece
     """What cannot be left anywhere stays in the stream."""
     _cause(stack, receiver, Behaviour.NO_SERVICE)
     stack.session.client("sqs").delete_queue(QueueUrl=stack.dead_letters)
-    with pytest.raises(BatchProcessingError):
+    with pytest.raises(NothingDeliveredError):
         notify_slack.handler(stack.stream_event("slack"), Context())
     assert stack.states("slack") == ["failed"]
 

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import pytest
 import pytest_socket
-from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
 from moto import mock_aws
 
 from functions.detect import app as detect
@@ -28,6 +27,7 @@ from functions.triage import app as triage
 from functions.watchdog import app as watchdog
 from rootwatch import probe, wiring
 from rootwatch.channels import slack
+from rootwatch.errors import NothingDeliveredError
 from rootwatch_cli.slack_receiver import SIGNING_SECRET, Behaviour, SlackReceiver, signed_headers
 from tests.builders import as_sqs_event, build_envelope
 from tests.template.stack import ACCOUNT, REGION, Stack, statements
@@ -126,7 +126,7 @@ class Run:
 
     def call(self, function: str, event: dict[str, Any]) -> None:
         """Let Lambda invoke a function once."""
-        with self.running(function), suppress(BatchProcessingError):  # raised where the whole batch failed
+        with self.running(function), suppress(NothingDeliveredError):  # raised where the whole batch failed
             HANDLERS[function].handler(event, Context())
 
     def record(self, specimen: str, number: int = 0, **changes: Any) -> None:

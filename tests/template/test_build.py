@@ -22,6 +22,8 @@ FUNCTIONS = {
     "NotifySnsFunction": "notify_sns",
     "NotifySlackFunction": "notify_slack",
     "WatchdogFunction": "watchdog",
+    "TriageFunction": "triage",
+    "ReportFunction": "report",
 }
 AARCH64 = b"\xb7\x00"  # e_machine of an ELF file, https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
 
@@ -109,12 +111,42 @@ def test_the_layer_is_no_larger_than_lambda_takes() -> None:
     assert sum(path.stat().st_size for path in LAYER.rglob("*") if path.is_file()) < 100_000_000
 
 
-@pytest.mark.parametrize("folder", FUNCTIONS.values())
-def test_handlers_import_as_in_lambda(folder: str, tmp_path: pathlib.Path) -> None:
-    """Under Python 3.13, with the layer and the artifact and nothing else, handler and every client can be made."""
+@pytest.fixture
+def python313() -> str:
+    """Python 3.13, as Lambda has it, where this machine has one."""
     found = subprocess.run([ROOT / "make/find-python", "3.13"], capture_output=True, text=True, check=False)
     if found.returncode:
         pytest.skip("this machine has no Python 3.13")
+    return found.stdout.strip()
+
+
+@pytest.mark.parametrize(("method_file", "compiles"), [("compiled_methods.bin", False), ("nothing.bin", True)])
+def test_no_class_is_compiled_on_the_way_of_an_alert(
+    python313: str, tmp_path: pathlib.Path, method_file: str, *, compiles: bool
+) -> None:
+    """What dataclasses write for our classes is in the layer, compiled; without that file it would be compiled anew."""
+    program = f"""if True:
+        import dataclasses, pathlib, sys
+        sys.path.insert(0, {str(LAYER / "python")!r})
+        import botocore.session, aws_lambda_powertools.metrics
+        seen = []
+        sys.addaudithook(lambda name, given: seen.append(given[0]) if name == "compile" else None)
+        path = pathlib.Path.with_suffix
+        pathlib.Path.with_suffix = lambda self, suffix: path(self, suffix).with_name({method_file!r})
+        import rootwatch.pipeline, rootwatch.wiring, rootwatch.channels.slack, rootwatch.channels.sns
+        print(len([text for text in seen if "__dataclass" in str(text)]))
+    """
+    done = subprocess.run(
+        [python313, "-I", "-S", "-B", "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+
+    assert (int(done.stdout) > 0) is compiles
+    assert (LAYER / "python/rootwatch/compiled_methods.bin").exists()
+
+
+@pytest.mark.parametrize("folder", FUNCTIONS.values())
+def test_handlers_import_as_in_lambda(folder: str, python313: str, tmp_path: pathlib.Path) -> None:
+    """Under Python 3.13, with the layer and the artifact and nothing else, handler and every client can be made."""
     function = {value: key for key, value in FUNCTIONS.items()}[folder]
     paths = [str(BUILD / function), str(LAYER / "python")]
     clients = sorted(set(re.findall(r'_session\(\)\.client\("([a-z]+)"', WIRING.read_text(encoding="utf-8"))))
@@ -126,7 +158,7 @@ def test_handlers_import_as_in_lambda(folder: str, tmp_path: pathlib.Path) -> No
 
     # -I and -S: neither this project's folder nor any site-packages may help.
     done = subprocess.run(
-        [found.stdout.strip(), "-I", "-S", "-B", "-c", program],
+        [python313, "-I", "-S", "-B", "-c", program],
         capture_output=True,
         text=True,
         check=False,

@@ -175,7 +175,11 @@ def test_the_watchdog_scans_an_index_and_writes_no_records(stack: Stack) -> None
     of_records = [s["Action"] for s in statements if "EVENTS#" in str(s)]
 
     assert scanned == [[f"{table}/index/open-incidents"], [f"{table}/index/unanswered"]]
-    assert queried == [[f"{table}/index/open-incidents"], [f"{table}/index/undelivered"], [table], [table]]
+    assert queried == [
+        *([f"{table}/index/{name}"] for name in ("open-incidents", "account-incidents", "undelivered")),
+        [table],
+        [table],
+    ]
     assert of_records == [["dynamodb:Query"]]
 
 

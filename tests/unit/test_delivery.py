@@ -11,11 +11,21 @@ from rootwatch.alert import Alert
 from rootwatch.audit.items import Delivery, DeliveryState, delivery_key
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Key
-from rootwatch.delivery import LEASE, MOST_ATTEMPTS_KEPT, Sender, Sent, Unconfigured, deliver
+from rootwatch.delivery import (
+    LEASE,
+    MOST_ATTEMPTS_KEPT,
+    Sender,
+    Sent,
+    Unconfigured,
+    answer_of,
+    deliver,
+    deliver_batch,
+)
 from rootwatch.errors import (
     DamagedItemError,
     DeliveryFailedError,
     DeliveryRefusedError,
+    NothingDeliveredError,
     StoreConflictError,
 )
 from rootwatch.pipeline import detect_messages
@@ -244,3 +254,53 @@ def test_channels_do_not_wait_for_each_other(desk: Desk) -> None:
     ledger: Any = desk.store.delivery(sns_key)
     assert ledger.state is DeliveryState.PENDING
     assert deliver(desk.store, sns_key, Channel(Sent("m-1")), lambda: NOW, desk.letters.append) is DeliveryState.SENT
+
+
+def delivering(*failing: str) -> Any:
+    """Return what delivers a record by its sequence number, but for those that fail."""
+
+    def deliver_one(record: Any) -> str:
+        number = record["dynamodb"]["SequenceNumber"]
+        if number in failing:
+            raise RuntimeError(f"{number} failed")
+        return "sent"
+
+    return deliver_one
+
+
+def records(*numbers: str) -> list[Any]:
+    """Return records of a stream."""
+    return [{"dynamodb": {"SequenceNumber": number}} for number in numbers]
+
+
+def test_of_a_batch_only_what_failed_comes_again() -> None:
+    """A fault of any kind does not keep the next from being tried, and only it is reported."""
+    outcomes = deliver_batch(records("1", "2", "3"), delivering("2"))
+
+    assert [(each.state, each.fault) for each in outcomes] == [("sent", None), ("failed", "2 failed"), ("sent", None)]
+    assert answer_of(outcomes) == {"batchItemFailures": [{"itemIdentifier": "2"}]}
+    assert answer_of(deliver_batch(records("1", "2"), delivering())) == {"batchItemFailures": []}
+    assert answer_of([]) == {"batchItemFailures": []}
+
+
+def test_a_batch_of_which_nothing_was_delivered_is_an_error() -> None:
+    """Lambda then hands over all of it again, and counts an error, for which there is an alarm."""
+    outcomes = deliver_batch(records("1", "2"), delivering("1", "2"))
+
+    with pytest.raises(NothingDeliveredError, match="1 failed; 2 failed"):
+        answer_of(outcomes)
+
+
+@pytest.mark.parametrize("record", [{}, {"dynamodb": None}, {"dynamodb": {}}])
+def test_a_failure_without_a_number_brings_the_whole_batch_again(record: Any) -> None:
+    """Lambda reads an empty identifier as: all of it. It is never left out of the answer."""
+
+    def fails(_record: Any) -> str:
+        if _record is record:
+            raise RuntimeError
+        return "sent"
+
+    outcomes = deliver_batch([record, *records("1")], fails)
+
+    assert answer_of(outcomes) == {"batchItemFailures": [{"itemIdentifier": ""}]}
+    assert outcomes[0].fault == "RuntimeError"

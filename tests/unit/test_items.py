@@ -274,8 +274,8 @@ READERS: dict[str, Callable[[Item], object]] = {
     "thread": thread_of,
 }
 NOT_READ = {"pk", "sk", "schema_version", "account_id", "open_account", "updated_at", "address", "undelivered_channel",
-            "unanswered_account", "unanswered_since", "undelivered_since", "incident_month", "declared_id",
-            "name"}  # fmt: skip
+            "unanswered_account", "unanswered_since", "undelivered_since", "incident_month", "incident_account",
+            "declared_id", "name"}  # fmt: skip
 LATER = {"expected", "access", "news", "so_far", "contacts", "trust"}
 """What an alert of schema version 1 does not have."""
 NOTHING_WRONG = {

@@ -3,4 +3,8 @@
 Read `pipeline` first: it joins the steps in the order in which the data travels.
 """
 
+from rootwatch import compiled_methods
+
 __version__ = "0.1.0"
+
+compiled_methods.use()

@@ -4,10 +4,10 @@ A lease stops two senders from sending together; a receipt stops everybody from 
 between the channel's answer and the receipt causes one repetition, never a loss.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from rootwatch.alert import Alert
 from rootwatch.audit.items import Attempt, Delivery, DeliveryState
@@ -18,6 +18,7 @@ from rootwatch.errors import (
     DeliveryError,
     DeliveryFailedError,
     DeliveryRefusedError,
+    NothingDeliveredError,
     StoreConflictError,
     StoreError,
 )
@@ -48,6 +49,53 @@ class Unconfigured:
 
 Sender = Callable[[Alert], Sent | Unconfigured]
 """Sends one alert; raises a `DeliveryError` where the channel did not take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one record of the stream: what the ledger says, or `failed` with the `fault` of a later try."""
+
+    sequence_number: str
+    state: str
+    fault: str | None = None
+
+
+def deliver_batch(records: Sequence[Mapping[str, Any]], deliver: Callable[[Mapping[str, Any]], str]) -> list[Outcome]:
+    """Deliver what the records of a stream's batch are about; a fault of one does not hold up the next.
+
+    Args:
+        records: the entries of a DynamoDB stream event.
+        deliver: delivers what one entry is about and returns its state; whatever it raises makes the stream come again.
+
+    Returns:
+        One outcome for each record, in their order.
+
+    """
+    outcomes = []
+    for record in records:
+        number = str((record.get("dynamodb") or {}).get("SequenceNumber", ""))
+        try:
+            outcomes.append(Outcome(number, deliver(record)))
+        except Exception as error:  # noqa: BLE001 - reported below, and the stream comes again
+            outcomes.append(Outcome(number, DeliveryState.FAILED, str(error) or type(error).__name__))
+    return outcomes
+
+
+def answer_of(outcomes: Sequence[Outcome]) -> dict[str, list[dict[str, str]]]:
+    """Return Lambda's answer for a batch of a stream: which records it has to hand over again, if any.
+
+    An empty sequence number makes it hand over the whole batch:
+    https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
+
+    Raises:
+        NothingDeliveredError: nothing of the batch was delivered; Lambda hands over all of it, and counts an error.
+
+    """
+    again = [{"itemIdentifier": each.sequence_number} for each in outcomes if each.fault is not None]
+    if outcomes and len(again) == len(outcomes):
+        message = "Nothing of the batch was delivered: " + "; ".join(sorted({each.fault or "" for each in outcomes}))
+        raise NothingDeliveredError(message)
+    return {"batchItemFailures": again}
 
 
 def deliver(

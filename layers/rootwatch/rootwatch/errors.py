@@ -14,6 +14,7 @@ RootwatchError
 ├── LookUpFailedError           retry later: nobody said whose address or account it is; the alert is due without it
 └── DeliveryError
     ├── DeliveryFailedError     retry later: refused for now, timed out or out of reach
+    ├── NothingDeliveredError   retry later: of a whole batch nothing was delivered
     └── DeliveryRefusedError    no retry as it is: the channel said no for good; the message says what to mend
         ├── MessageRefusedError no retry as it is: the channel does not take this form; a plainer one may pass
         └── ThreadRefusedError  no retry in this thread: it is gone or locked; the channel itself may take the alert
@@ -84,6 +85,10 @@ class DeliveryFailedError(DeliveryError):
         """Keep the seconds that the channel asked us to wait, or None where it named none."""
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class NothingDeliveredError(DeliveryError):
+    """Of a batch nothing was delivered. A retry helps; raised so that Lambda counts an error, which has an alarm."""
 
 
 class DeliveryRefusedError(DeliveryError):

@@ -261,7 +261,7 @@ class Notifier:
         """Deliver the alert whose ledger the stream record is about.
 
         Args:
-            record: one entry of a DynamoDB stream event; Powertools Batch hands it over under this name.
+            record: one entry of a DynamoDB stream event.
 
         Returns:
             What the ledger says afterwards; `failed` where the channel refused it for good and a dead letter says so.

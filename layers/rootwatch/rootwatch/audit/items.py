@@ -378,6 +378,7 @@ def incident_item(incident: Incident) -> Item:
         "told": {name: moment_text(moment) for name, moment in incident.told.items()},
         "triage": _triage_value(incident.triage),
         "incident_month": f"{incident.opened_at:%Y-%m}",
+        "incident_account": incident.account_id,
     }
     if incident.open:
         item["open_account"] = incident.account_id

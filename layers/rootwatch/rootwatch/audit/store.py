@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -86,6 +87,7 @@ from rootwatch.audit.items import (
     watch_of,
 )
 from rootwatch.audit.table import (
+    ACCOUNT_INCIDENTS,
     INCIDENTS,
     OPEN_INCIDENTS,
     UNANSWERED,
@@ -286,7 +288,7 @@ class AuditStore:
         try:
             if item is not None:
                 return head_of(item), True
-            if not any(any(self._table.query(event_partition(account_id, month), most=1)) for month in months):
+            if self._is_new(account_id, {event_month(each) for each in observations} | {months[0]}):
                 return head_of(None), True  # the account's first record
         except DamagedItemError:
             pass
@@ -302,6 +304,16 @@ class AuditStore:
         open_incidents = [_incident_id(entry.key) for entry in self._table.index(OPEN_INCIDENTS, account_id)]
         head = Head(version if type(version) is int and is_number else 0, sequence, chain, tuple(open_incidents), ())
         return head, item is None or is_number or "version" not in item
+
+    def _is_new(self, account_id: str, months: AbstractSet[str]) -> bool:
+        """Tell whether nothing is stored of an account without a head: no incident ever, no event in these months.
+
+        Every event belongs to an incident, so the index says it alone; the months are asked for whoever deletes all
+        incidents with the head. Asking every month there may be would be the dearest part of an account's first alert.
+        """
+        if any(self._table.index(ACCOUNT_INCIDENTS, account_id)):
+            return False
+        return not any(any(self._table.query(event_partition(account_id, month), most=1)) for month in sorted(months))
 
     def known(self, observations: Sequence[Observation]) -> list[Known]:
         """Return of each record whether it is stored already, or another one under its event id and time."""

@@ -58,7 +58,9 @@ INCIDENTS: Final = Index("incidents", "incident_month", "opened_at")
 """Every incident, by the month in which it opened (`2026-11`)."""
 UNANSWERED: Final = Index("unanswered", "unanswered_account", "unanswered_since")
 """Incidents about which people may still be asked, by account, since when an answer is awaited."""
-INDEXES: Final = (UNDELIVERED, OPEN_INCIDENTS, INCIDENTS, UNANSWERED)
+ACCOUNT_INCIDENTS: Final = Index("account-incidents", "incident_account", "opened_at")
+"""Every incident, by account, since when."""
+INDEXES: Final = (UNDELIVERED, OPEN_INCIDENTS, INCIDENTS, UNANSWERED, ACCOUNT_INCIDENTS)
 
 
 @dataclass(frozen=True, slots=True)
