@@ -21,7 +21,7 @@ from benchmarks.stage.loopback import ALERT_WRITTEN, SLACK_POSTED, Invocation, L
 PROJECT = Path(__file__).resolve().parents[2]
 
 PROGRAM = """
-import json, sys
+import gc, json, sys
 import botocore.loaders
 
 read, load = [], botocore.loaders.JSONFileLoader.load_file
@@ -40,7 +40,8 @@ class Context:
     invoked_function_arn = "arn:aws:lambda:us-east-1:111122223333:function:cold"
 
 answer = app.handler(json.load(sys.stdin), Context())
-print(json.dumps({"answer": answer, "modules": sorted(sys.modules), "read": read}))
+threshold = gc.get_threshold()[0]
+print(json.dumps({"answer": answer, "modules": sorted(sys.modules), "read": read, "threshold": threshold}))
 """
 
 NEVER = {
@@ -70,6 +71,7 @@ class ColdStart:
 
     modules: frozenset[str]
     read: tuple[str, ...]
+    threshold: int
     invocation: Invocation
 
     def has(self, name: str) -> bool:
@@ -98,7 +100,7 @@ def cold_start(served: Loopback, certificates: Path, function: str, invocation: 
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     assert told["answer"] == {"batchItemFailures": []}, done.stdout
     assert invocation.unknown == []
-    return ColdStart(frozenset(told["modules"]), tuple(told["read"]), invocation)
+    return ColdStart(frozenset(told["modules"]), tuple(told["read"]), told["threshold"], invocation)
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +144,12 @@ def test_an_alert_does_not_import(name: str, function: str, starts: dict[str, Co
 def test_a_function_imports_only_its_own(function: str, name: str, starts: dict[str, ColdStart]) -> None:
     """What only another function needs is not imported."""
     assert not starts[function].has(name)
+
+
+@pytest.mark.parametrize("function", ["detect", "notify_slack"])
+def test_little_garbage_is_looked_for(function: str, starts: dict[str, ColdStart]) -> None:
+    """What an import makes stays, so that Python does not look through it for garbage every few hundred objects."""
+    assert starts[function].threshold == 20_000
 
 
 def test_only_the_services_that_are_called_are_read(starts: dict[str, ColdStart]) -> None:
