@@ -23,11 +23,12 @@ from typing import Any, Final
 from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.audit.memory import MemoryTable
 from rootwatch.audit.store import AuditStore
-from rootwatch.audit.table import INDEXES, MOST_ITEM_BYTES, Item, Put, size_of
+from rootwatch.audit.table import MOST_ITEM_BYTES, Item, Put, size_of
 from rootwatch.detections.detection import OwnResources
 from rootwatch.pipeline import Fate, Message, Recorder, detect_messages
 from rootwatch.wiring import _jitter
 from rootwatch_cli.local_stack import LocalStack, local_stack
+from tests.builders.audit_table import create_audit_table
 
 WRITERS: Final = 8
 PER_BATCH: Final = 10
@@ -141,28 +142,6 @@ def at_once(stack: LocalStack, account_id: str, records: int, writers: int) -> f
     return float(records / seconds)
 
 
-def create_table(stack: LocalStack) -> None:
-    """Create the audit table with its keys and indexes."""
-    names = sorted({"pk", "sk"} | {name for index in INDEXES for name in (index.partition, index.sort)})
-    stack.client("dynamodb").create_table(
-        TableName=TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": index.name,
-                "KeySchema": [
-                    {"AttributeName": index.partition, "KeyType": "HASH"},
-                    {"AttributeName": index.sort, "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "KEYS_ONLY"},
-            }
-            for index in INDEXES
-        ],
-    )
-
-
 class SizingTable(MemoryTable):
     """A table that keeps the state and only measures the evidence, so that what grows is the state alone."""
 
@@ -233,7 +212,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.records:
         with local_stack() as stack:
-            create_table(stack)
+            create_audit_table(stack.client("dynamodb"), TABLE)
             alone = at_once(stack, "111122223331", options.records // 4, 1)
             together = at_once(stack, "111122223332", options.records, WRITERS)
             print(f"{WRITERS} writers at once reach {together / alone:.2f} of what one writer does alone")
