@@ -13,12 +13,15 @@ metrics = Metrics(namespace="Rootwatch", service="report")
 
 @logger.inject_lambda_context
 @metrics.log_metrics
-def handler(event: Any, _context: object) -> dict[str, Any]:  # noqa: ANN401 - the schedule's event, or a person's
+def handler(event: Any, context: Any) -> dict[str, Any]:  # noqa: ANN401 - the schedule's event, or a person's; Lambda's
     """Report the month that the event names (`{"month": "2026-11"}`), else the month before this one."""
     reporter = wiring.reporter()
     metrics.add_dimension(name="stack", value=reporter.stack_name)
     metrics.add_metric(name="ReportsBegun", unit=MetricUnit.Count, value=1)
-    kept = reporter.report(event.get("month") if isinstance(event, dict) else None)
+    asked = event if isinstance(event, dict) else {}
+    # Lambda repeats a failed invocation under the same request id, and EventBridge may hand over one event twice.
+    is_scheduled = "detail-type" in asked and isinstance(asked.get("id"), str)
+    kept = reporter.report(asked.get("month"), asked["id"] if is_scheduled else str(context.aws_request_id))
     metrics.add_metric(name="ReportsMade", unit=MetricUnit.Count, value=1)
     logger.info("report of %s kept", kept["month"], extra={"objects": kept["objects"], "verdict": kept["verdict"]})
     return kept

@@ -393,6 +393,8 @@ def _play(run: Run) -> None:
     run.store_secret(bot)
     run.now = datetime(2026, 12, 1, 0, 15, tzinfo=UTC)
     run.call("ReportFunction", {})
+    run.now += timedelta(hours=9)
+    run.call("WatchdogFunction", {})
 
 
 # --- the comparison ------------------------------------------------------------------------------------------------

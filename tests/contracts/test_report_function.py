@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -188,6 +188,41 @@ def test_slack_down_does_not_stop_the_rest(deployed: Deployed) -> None:
 
     assert sorted(deployed.objects()) == NAMES
     assert len(deployed.told()) == 1
+
+
+def test_a_repetition_tells_only_where_it_was_not_told(deployed: Deployed) -> None:
+    """Lambda repeats what failed under the same request id: the channel that took the summary hears of it once."""
+    deployed.slack.answer_with(Behaviour.SERVER_ERROR)
+    with pytest.raises(DeliveryFailedError, match="slack"):
+        report()
+    deployed.slack.answer_with(Behaviour.ACCEPT)
+    before = len(deployed.slack.messages)
+    assert len(deployed.told()) == 1
+
+    assert report()["month"] == "2026-11"
+    report()
+    assert deployed.told() == []
+    assert len(deployed.slack.messages) == before + 1
+
+
+def test_an_event_that_comes_twice_is_told_once(deployed: Deployed) -> None:
+    """EventBridge may hand over one event twice, as two invocations; a person's own invocation is told again."""
+    event = {"id": "one", "detail-type": "Scheduled Event", "source": "aws.events"}
+    for request_id in ("first", "second"):
+        app.handler(event, replace(Context(), aws_request_id=request_id))
+    assert len(deployed.told()) == 1
+    app.handler({"month": "2026-11"}, replace(Context(), aws_request_id="third"))
+    assert len(deployed.told()) == 1
+
+
+def test_a_receipt_that_somebody_changed_hides_nothing(deployed: Deployed) -> None:
+    """Where nobody can tell who was told, everybody is."""
+    report()
+    table = deployed.session.client("dynamodb")
+    item = table.get_item(TableName=TABLE, Key={"pk": {"S": "REPORT"}, "sk": {"S": "2026-11"}})["Item"]
+    table.put_item(TableName=TABLE, Item={**item, "told": {"S": "everybody"}})
+    report()
+    assert len(deployed.told()) == 2
 
 
 def test_without_the_credential_report_the_report_says_so(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:

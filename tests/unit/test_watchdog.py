@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +16,7 @@ from rootwatch.audit.items import (
     SCHEMA_VERSION,
     Delivery,
     DeliveryState,
+    KeptReport,
     Told,
     WatchState,
     head_key,
@@ -25,6 +26,7 @@ from rootwatch.audit.items import (
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Key, Put, Table
 from rootwatch.channels.notice import Notice, make_notice, slack_payload, sns_arguments
+from rootwatch.coverage import Place
 from rootwatch.delivery import Sent, Unconfigured, deliver
 from rootwatch.errors import (
     DeliveryFailedError,
@@ -40,6 +42,8 @@ from rootwatch.watchdog import (
     MORE_LETTERS_EVERY,
     MOST_FAILURES,
     REFUSED_AGAIN_AFTER,
+    REPORT_AFTER,
+    REPORT_EVERY,
     SEND_AGAIN_AFTER,
     SENDING_ENDS,
     TIMERS_END,
@@ -49,11 +53,13 @@ from rootwatch.watchdog import (
     LetterQueue,
     Report,
     Watchdog,
+    reports_due,
 )
 from rootwatch_cli.slack_receiver import problem_with
 from tests.builders import build_envelope
 from tests.unit.workbench import IDLE, NOW, TOPIC, CheckedTable, check_slack, make_message, make_recorder
 
+HERE = ("999988887777", "us-east-1")
 ACCOUNTS = tuple(f"1111222233{number:02}" for number in range(5))
 PLENTY = 180.0
 SECOND = timedelta(seconds=1)
@@ -116,7 +122,10 @@ class Bench:
         ]
         queues = [LetterQueue(kind, f"rootwatch-{kind}-dead-letter", self._counter(kind)) for kind in LETTERS]
         recorder = replace(self.recorder, store=store) if store else self.recorder
-        return Watchdog(recorder, channels, queues, self.operations.tell, lambda key, why: self.left.append((key, why)))
+        return Watchdog(recorder, channels, queues, self.operations.tell, self._leave, place=HERE)
+
+    def _leave(self, key: Key, why: str) -> None:
+        self.left.append((key, why))
 
     def _counter(self, kind: str) -> Callable[[], int]:
         return lambda: self.letters[kind]
@@ -873,3 +882,72 @@ def test_a_topic_that_takes_nothing_is_reported_and_tried_again(bench: Bench) ->
     assert bench.run().counts == {"PartsFailed": 1}
     bench.operations.notice_answer = None
     assert bench.run_after(MINUTE).counts == {"NoticesSent": 1}
+
+
+# --- monthly reports --------------------------------------------------------------------------------------------------
+
+
+DUE = datetime(2026, 12, 1, 0, 15, tzinfo=UTC)
+"""When the report of November is begun."""
+
+
+def heard_since(at: datetime) -> Bench:
+    """A bench without any incident, on which the watch itself was heard for the first time at this moment."""
+    bench = Bench()
+    bench.store.write_place(Place(*HERE, at))
+    return bench
+
+
+def test_a_report_that_was_never_begun_is_told_once_and_every_day() -> None:
+    """No alarm knows of a run that never starts: the watchdog says so, and that it is there at last."""
+    bench = heard_since(NOW)
+    bench.now = DUE + REPORT_AFTER - MINUTE
+    assert bench.run().counts == {}
+    for _ in range(2 * (REPORT_EVERY // timedelta(minutes=30)) + 1):
+        bench.run_after(timedelta(minutes=30))
+    moments = [notice.at for notice in bench.operations.notices]
+    assert [later - earlier for earlier, later in pairwise(moments)] == [REPORT_EVERY] * 2
+    notice = bench.operations.notices[0]
+    assert notice.headline == "1 monthly report missing, 2026-11"
+    assert '{"month": "2026-11"}' in " ".join(notice.paragraphs)
+    check_notice(notice)
+    bench.store.write_kept_report(KeptReport("2026-11", "run", bench.now))
+    bench.run_after(MINUTE)
+    bench.run_after(MINUTE)
+    [end] = bench.operations.notices[3:]
+    assert (end.headline, end.urgent) == ("The monthly report is there", False)
+    assert (bench.slack.notices, bench.sns.notices) == ([], [])
+
+
+def test_a_report_that_is_kept_is_not_missed() -> None:
+    """Nothing is said of a month whose report was kept, nor of those that ended before anybody watched."""
+    bench = heard_since(NOW)
+    bench.store.write_kept_report(KeptReport("2026-11", "run", DUE))
+    bench.now = DUE + REPORT_AFTER
+    assert bench.run().counts == {}
+    assert bench.operations.notices == []
+
+
+def test_what_became_of_a_report_and_cannot_be_read_is_no_report() -> None:
+    """An item that somebody changed does not say that the report is there."""
+    bench = heard_since(NOW)
+    bench.store.write_kept_report(KeptReport("2026-11", "run", DUE))
+    bench.table._partitions["REPORT"]["2026-11"]["kept_at"] = "for ever"
+    bench.now = DUE + REPORT_AFTER
+    assert bench.run().counts == {"NoticesSent": 1}
+
+
+@pytest.mark.parametrize(
+    ("now", "since", "months"),
+    [
+        ("2026-12-01T08:14", "2026-01-01T00:00", ["2026-09", "2026-10"]),
+        ("2026-12-01T08:15", "2026-01-01T00:00", ["2026-09", "2026-10", "2026-11"]),
+        ("2026-12-31T23:59", "2026-11-20T00:00", ["2026-11"]),
+        ("2027-01-01T09:00", "2026-11-01T00:16", ["2026-11", "2026-12"]),
+        ("2026-12-15T00:00", "2026-12-01T00:15", []),
+        ("2026-12-15T00:00", "2027-06-01T00:00", []),
+    ],
+)
+def test_which_reports_are_due(now: str, since: str, months: list[str]) -> None:
+    """A report is due eight hours after its schedule, from the first schedule on that the watch lived to see."""
+    assert reports_due(datetime.fromisoformat(f"{now}Z"), datetime.fromisoformat(f"{since}Z")) == months

@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from itertools import islice
 from types import MappingProxyType
 from typing import Final
 
 from rootwatch.alert import clock, shown
-from rootwatch.audit.items import Delivery, DeliveryState, Told, WatchState, undelivered_partition
+from rootwatch.audit.items import Delivery, DeliveryState, KeptReport, Told, WatchState, undelivered_partition
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import IndexEntry, Key
 from rootwatch.channels.notice import Notice, make_notice
@@ -30,6 +30,7 @@ from rootwatch.errors import (
     StoreConflictError,
 )
 from rootwatch.pipeline import Recorder, run_timers
+from rootwatch.report.model import listed, month_name
 from rootwatch.triage import Desk, Escalation, ask
 
 LEASE: Final = timedelta(seconds=190)
@@ -52,6 +53,14 @@ TROUBLE_EVERY: Final = timedelta(hours=1)
 LETTERS_EVERY: Final = timedelta(hours=6)
 MORE_LETTERS_EVERY: Final = timedelta(minutes=10)
 """A rising number is told at once, but not more often than this: a flood of dead letters must not drown the topic."""
+
+REPORT_DUE: Final = timedelta(minutes=15)
+"""After the end of its month a report is begun; the template's schedule says so too."""
+REPORT_AFTER: Final = timedelta(hours=8)
+"""Until then a report may still be made: Lambda repeats what failed for six hours at the most."""
+REPORT_EVERY: Final = timedelta(days=1)
+MOST_REPORTS: Final = 3
+"""Reports of so many months are missed; what is older, nobody waits for any more."""
 
 MOST_LEDGERS_READ: Final = 25
 """Ledgers that are read for a notice; the index counts the others."""
@@ -129,7 +138,8 @@ class Watchdog:
 
     `leave` puts what a channel refuses for good on the dead-letter queue, with the reason; `tell_operations` posts a
     notice on the operations topic. `desk` and `escalation` say how and when people are asked for an answer; without a
-    desk nobody is. `prove` proves the way; see `rootwatch.proof`.
+    desk nobody is. `prove` proves the way; see `rootwatch.proof`. `place` is the account and region that it all runs
+    in: reports are expected since it was heard first; None where nobody makes any.
     """
 
     recorder: Recorder
@@ -140,6 +150,7 @@ class Watchdog:
     desk: Desk | None = None
     escalation: Escalation = NOBODY_IS_ASKED
     prove: Callable[[Report], None] = lambda _report: None
+    place: tuple[str, str] | None = None
 
     def run(self, seconds_left: Callable[[], float]) -> Report:
         """Do once all that is due.
@@ -164,6 +175,7 @@ class Watchdog:
         # What takes least time first: a channel that hangs may use up the rest.
         for queue in self.queues:
             run.watch_letters(queue)
+        run.watch_reports()
         with report.part("the way could not be proven"):
             self.prove(report)
         for channel in self.channels:
@@ -391,6 +403,28 @@ class _Run:
             notice = letters_notice(queue, count, now)
             self._tell(_Trouble(subject, count, now, places, LETTERS_EVERY, MORE_LETTERS_EVERY, notice))
 
+    # --- monthly reports -------------------------------------------------------------------------------------------
+
+    def watch_reports(self) -> None:
+        """Say on the operations topic which monthly reports are missing, once and every day, and when they are there.
+
+        Alarms cannot: a run that never starts, since its schedule is gone or switched off, fails nowhere.
+        """
+        if self._watchdog.place is None:
+            return
+        with self._report.part("the monthly reports could not be looked at"):
+            now, here = self._now(), self._store.place(*self._watchdog.place)
+            months = reports_due(now, here.first_at) if here is not None else []
+            found = zip(months, self._store.kept_reports(months), strict=True)
+            missing = {month: kept for month, kept in found if not isinstance(kept, KeptReport)}
+            places, subject = {OPERATIONS: self._watchdog.tell_operations}, "report"
+            if not missing:
+                self._tell_end(subject, "The monthly report is there", REPORTS_THERE, places)
+                return
+            notice = reports_notice(list(missing), self._watchdog.recorder.own.stack_name, now)
+            since = _month_end(min(missing)) + REPORT_DUE
+            self._tell(_Trouble(subject, len(missing), since, places, REPORT_EVERY, REPORT_EVERY, notice))
+
     # --- telling ---------------------------------------------------------------------------------------------------
 
     def _tell(self, trouble: _Trouble) -> None:
@@ -456,6 +490,24 @@ def _place(entry: IndexEntry) -> str:
     return f"{entry.sort} {entry.key.pk} {entry.key.sk}"
 
 
+def reports_due(now: datetime, since: datetime) -> list[str]:
+    """Return the months (`2026-11`) whose reports have to be there, the oldest first.
+
+    Args:
+        now: the moment (UTC).
+        since: when the watch was first heard (UTC): what was due before, nobody was there to make.
+
+    """
+    last = now.year * 12 + now.month - 2
+    months = [month_name(number) for number in range(last - MOST_REPORTS + 1, last + 1)]
+    return [month for month in months if since < _month_end(month) + REPORT_DUE <= now - REPORT_AFTER]
+
+
+def _month_end(month: str) -> datetime:
+    year, number = map(int, month.split("-"))
+    return datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
+
+
 # --- what people are told --------------------------------------------------------------------------------------------
 
 LETTERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
@@ -476,6 +528,7 @@ LETTERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 )
 """What lies in each dead-letter queue, and what a person does about it."""
 
+REPORTS_THERE: Final = "No monthly report is missing any more."
 LETTERS_GONE: Final = "No dead letter is left in it."
 CHANNEL_WELL: Final = "What was late there is sent; if the channel lost its secret, the ledger says unconfigured."
 
@@ -526,6 +579,26 @@ def letters_notice(queue: LetterQueue, count: int, now: datetime) -> Notice:
         f"This is said again every {_span(LETTERS_EVERY)} while there are any, and when there are more.",
     )
     return make_notice(f"{_many(count, 'dead letter')} in {queue.name}", paragraphs, now, urgent=True)
+
+
+def reports_notice(months: Sequence[str], stack_name: str, now: datetime) -> Notice:
+    """Put into words that reports of months are missing, the oldest first."""
+    function = f"{stack_name}-report"
+    what = (
+        f"Missing: {', '.join(months)}. Each was due on the first of the next month at 00:15 UTC, more than "
+        f"{_span(REPORT_AFTER)} ago: it was not begun, or it failed each time."
+    )
+    nothing_is_lost = "Nothing is lost with it: a report is made of the audit table, at any time."
+    to_do = (
+        f"What to do: look whether the rule {function} exists and is enabled (whoever changed it is told as tampering) "
+        f"and at the log of the function {function}. Then invoke that function with the payload "
+        f'{{"month": "{months[0]}"}} (README.md, The monthly report).'
+    )
+    again = f"This is said again every {_span(REPORT_EVERY)} while one is missing."
+    paragraphs = (what, to_do, nothing_is_lost, again)
+    return make_notice(
+        f"{_many(len(months), 'monthly report')} missing, {listed(months, 3)}", paragraphs, now, urgent=True
+    )
 
 
 def _many(count: int, what: str) -> str:

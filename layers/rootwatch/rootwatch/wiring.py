@@ -710,6 +710,7 @@ def watchdog() -> "Watchdog":
 
     """
     from rootwatch.pipeline import Recorder  # noqa: PLC0415 - the notifiers do without it
+    from rootwatch.probe import place_of  # noqa: PLC0415 - the watchdog only
     from rootwatch.triage import Desk, Escalation  # noqa: PLC0415 - the other functions do without it
     from rootwatch.watchdog import Channel, Watchdog  # noqa: PLC0415
 
@@ -777,6 +778,7 @@ def watchdog() -> "Watchdog":
             timedelta(hours=settings.ask_again_hours) if settings.ask_again_hours else None,
         ),
         prove=_prover(settings, recorder, {channel.name: channel.tell for channel in channels}, operations),
+        place=place_of(settings.rule_arn),
     )
 
 

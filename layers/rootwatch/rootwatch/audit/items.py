@@ -23,6 +23,7 @@
 | canary, source heartbeat | `CANARY` | `canary#<nonce>`, `heartbeat#<nonce>` |
 | canary on a channel | `CANARY` | `DELIVERY#<channel>#<nonce>` |
 | account in a region | `COVERAGE` | `<account>#<region>` |
+| what became of a month's report | `REPORT` | `<yyyy-mm>` |
 """
 
 import hashlib
@@ -1449,6 +1450,67 @@ def proof_state_of(item: Item) -> ProofState:
             looked_at=_moment_or_none(item, "looked_at"),
         ),
     )
+
+
+# --- reports -------------------------------------------------------------------------------------------------------
+
+REPORTS: Final = "REPORT"
+"""The partition of what became of the monthly reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReport:
+    """What became of the report of a month (`2026-11`): that its files are kept, since when (UTC), and who was told.
+
+    `run` names the invocation that made it, by which a repetition of it is known; `told` is what each channel did with
+    its summary: sent, or unconfigured. A channel that failed is not in there.
+    """
+
+    month: str
+    run: str
+    kept_at: datetime
+    told: Mapping[str, DeliveryState] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def kept_report_key(month: str) -> Key:
+    """Return the key of what became of a month's report."""
+    return Key(REPORTS, month)
+
+
+def kept_report_item(kept: KeptReport) -> Item:
+    """Return the item of what became of a month's report."""
+    key = kept_report_key(kept.month)
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "month": kept.month,
+        "run": kept.run,
+        "kept_at": moment_text(kept.kept_at),
+        "told": {channel: str(state) for channel, state in kept.told.items()},
+    }
+
+
+def kept_report_of(item: Item) -> KeptReport:
+    """Read what became of a month's report.
+
+    Raises:
+        DamagedItemError: the item cannot be understood, or lies under another one's key; no retry helps.
+
+    """
+
+    def read() -> KeptReport:
+        kept = KeptReport(
+            month=_text(item, "month"),
+            run=_text(item, "run"),
+            kept_at=_moment(item, "kept_at"),
+            told=_by_name(item, "told", lambda told, channel: DeliveryState(_text(told, channel))),
+        )
+        if key_of(item) != kept_report_key(kept.month):
+            raise ValueError("key")
+        return kept
+
+    return _reading("a kept report", read)
 
 
 # --- reading an item back ------------------------------------------------------------------------------------------

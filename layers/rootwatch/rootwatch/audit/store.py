@@ -19,6 +19,7 @@ from rootwatch.audit.items import (
     USED_PREFIX,
     Delivery,
     Head,
+    KeptReport,
     Proof,
     ProofState,
     Step,
@@ -54,6 +55,9 @@ from rootwatch.audit.items import (
     issued_key_item,
     issued_key_key,
     issued_key_of,
+    kept_report_item,
+    kept_report_key,
+    kept_report_of,
     moment_text,
     paired_declarations,
     place_item,
@@ -670,6 +674,23 @@ class AuditStore:
             else:
                 return True
         return False
+
+    # --- reports ---------------------------------------------------------------------------------------------------
+
+    def kept_reports(self, months: Sequence[str]) -> list[KeptReport | DamagedItemError | None]:
+        """Return what became of the reports of these months (`2026-11`), in their order, None where none was kept."""
+        found: list[KeptReport | DamagedItemError | None] = []
+        for item in self._table.get([*map(kept_report_key, months)]):
+            try:
+                found.append(kept_report_of(item) if item else None)
+            except DamagedItemError as error:
+                found.append(error)
+        return found
+
+    def write_kept_report(self, kept: KeptReport) -> KeptReport:
+        """Write what became of a month's report over what was known of it, and return it."""
+        self._table.write([Put(kept_report_item(kept))])
+        return kept
 
     def accounts(self) -> dict[str, list[str]]:
         """Return every account that the table knows, with the months that hold events of it (or `undated`).

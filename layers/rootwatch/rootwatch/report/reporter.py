@@ -1,15 +1,18 @@
 """The report by the clock: made, kept in the bucket, and told where to find it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
 
+from rootwatch.audit.items import DeliveryState, KeptReport
 from rootwatch.audit.store import AuditStore
 from rootwatch.channels.notice import Notice, make_notice
+from rootwatch.delivery import Sent, Unconfigured
 from rootwatch.errors import DeliveryError, DeliveryFailedError, ReportError
 from rootwatch.report.aggregate import Reading
 from rootwatch.report.files import Written, file_name, write_report
@@ -44,13 +47,19 @@ class Reporter:
     put: Callable[[Path, str], None]
     address: Callable[[str], str]
     credentials: Callable[[], RootCredentials]
-    tell: Mapping[str, Callable[[Notice], Any]]
+    tell: Mapping[str, Callable[[Notice], Sent | Unconfigured]]
 
-    def report(self, month: object = None) -> dict[str, Any]:
+    def report(self, month: object = None, run: str = "") -> dict[str, Any]:
         """Report a month (`2026-11`), by default the one before now, and return what was kept and found.
 
-        The page, which people open, is kept last, and nobody is told before all of it is kept. A repetition keeps and
-        tells the same again.
+        The page, which people open, is kept last, and nobody is told before all of it is kept. Each channel's receipt
+        is kept as soon as it has taken the summary, so that a repetition of the same run keeps the same again and tells
+        only where it was not told; another run tells it everywhere. A receipt that could not be kept lets it be told
+        twice.
+
+        Args:
+            month: which month.
+            run: names the invocation and its repetitions; empty for one that is told in any case.
 
         Raises:
             ReportError: there is no such month, or it has not begun; no retry helps before it has.
@@ -70,7 +79,8 @@ class Reporter:
             written = write_report(reading, period, Path(folder), now)
             for path in written.paths:
                 self.put(path, CONTENT_TYPES[path.suffix])
-        failed = self._tell_all(self._summary(written, now))
+        known = self._known(period.name, run) or KeptReport(period.name, run, now)
+        failed = self._tell_all(self._summary(written, now), self.store.write_kept_report(known))
         if failed:
             message = f"The report is kept, but {', '.join(failed)} did not take its summary."
             raise DeliveryFailedError(message)
@@ -88,13 +98,25 @@ class Reporter:
             return Postures(remark=str(error), failed=True)  # which the report says on its first page
         return Postures({own.account_id: own}, OTHERS_NOT_READ)
 
-    def _tell_all(self, notice: Notice) -> list[str]:
+    def _known(self, month: str, run: str) -> KeptReport | None:
+        """Return what became of the month's report in this run; None in its first try, or where nobody can tell."""
+        [known] = self.store.kept_reports([month])
+        return known if isinstance(known, KeptReport) and run and known.run == run else None
+
+    def _tell_all(self, notice: Notice, kept: KeptReport) -> list[str]:
+        """Tell every channel that has no receipt yet, and keep its receipt; return those that did not take it."""
         failed = []
         for channel, tell in self.tell.items():
+            if channel in kept.told:
+                continue
             try:
-                tell(notice)
+                taken = tell(notice)
             except DeliveryError as error:
                 failed.append(f"{channel} ({error})")
+                continue
+            state = DeliveryState.SENT if isinstance(taken, Sent) else DeliveryState.UNCONFIGURED
+            told = MappingProxyType({**kept.told, channel: state})
+            kept = self.store.write_kept_report(replace(kept, told=told))
         return failed
 
     def _summary(self, written: Written, now: datetime) -> Notice:
