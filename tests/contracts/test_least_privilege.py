@@ -278,6 +278,8 @@ _NEEDS: Final[Mapping[str, Callable[[Run, Params], list[Asked]]]] = {
     "s3:PutObject": lambda _, params: [Asked("s3:PutObject", f"arn-of-{params['Bucket']}/{params['Key']}")],
     "iam:GenerateCredentialReport": lambda _, __: [Asked("iam:GenerateCredentialReport", "*")],
     "iam:GetCredentialReport": lambda _, __: [Asked("iam:GetCredentialReport", "*")],
+    "iam:GetAccountSummary": lambda _, __: [Asked("iam:GetAccountSummary", "*")],
+    "sts:AssumeRole": lambda _, params: [Asked("sts:AssumeRole", params["RoleArn"])],
     "events:PutEvents": lambda _, params: [
         Asked("events:PutEvents", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default", (entry["Source"],))
         for entry in params["Entries"]
@@ -299,7 +301,7 @@ _NEEDS: Final[Mapping[str, Callable[[Run, Params], list[Asked]]]] = {
 def run() -> Iterator[Run]:
     """Everything that the functions do, also when something is wrong, on the template's own names."""
     pytest_socket.socket_allow_hosts(["127.0.0.1"], allow_unix_socket=True)
-    stack = Stack(LookUpAccountNames="true")
+    stack = Stack(LookUpAccountNames="true", MemberPosture="true")
     with pytest.MonkeyPatch.context() as patch, mock_aws(), SlackReceiver() as receiver:
         for name, value in {
             "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": REGION,

@@ -254,6 +254,10 @@ def test_iam_s_own_answers_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
             """Give the report."""
             return {"Content": credential_report().encode()}
 
+        def get_account_summary(self) -> dict[str, dict[str, int]]:
+            """Say that root has a password."""
+            return {"SummaryMap": {"AccountPasswordPresent": 1}}
+
     class Session:
         """A session that knows IAM."""
 
@@ -264,7 +268,8 @@ def test_iam_s_own_answers_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wiring, "_session", Session)
     monkeypatch.setattr("rootwatch.wiring.time.sleep", waited.append)
 
-    assert wiring._own_credentials().account_id == "111122223333"
+    own = wiring._own_credentials()
+    assert (own.account_id, own.password) == ("111122223333", True)
     assert len(waited) == 2
     monkeypatch.setattr(Iam, "get_credential_report", lambda _self: _refuse())
     states = iter(["COMPLETE"])

@@ -122,7 +122,17 @@ class Stack:
 
     def _intrinsic(self, function: str, argument: Any) -> Any:  # noqa: PLR0911 - one way out per function
         if function == "Fn::Sub":
-            return re.sub(r"\$\{([^!][^}]*)}", lambda found: str(self._substitute(found[1])), argument)
+            text, given = argument if isinstance(argument, list) else (argument, {})
+            known = self.resolve(given)
+            return re.sub(
+                r"\$\{([^!][^}]*)}", lambda found: str(known.get(found[1]) or self._substitute(found[1])), text
+            )
+        if function == "Fn::Select":
+            position, elements = argument
+            return self.resolve(elements)[int(position)]
+        if function == "Fn::Split":
+            separator, text = argument
+            return str(self.resolve(text)).split(separator)
         if function == "Fn::GetAtt":
             return self._attribute(*(argument.split(".", 1) if isinstance(argument, str) else argument))
         if function == "Fn::If":

@@ -2,6 +2,7 @@
 
 import json
 import re
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.template.stack import (
     forward_source,
     statements,
 )
+from tests.template.test_policies import allowed
 
 RULES = ["RootRule", "TamperRule"]
 LONGEST_NAME = "r" * 32
@@ -169,6 +171,29 @@ def test_the_roles_may_do_one_thing_each(forwarding: ForwardingStack) -> None:
     assert beat["Resource"] == [f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"]
 
 
+def test_only_the_hub_s_report_reads_credentials_and_only_where_that_is_admitted() -> None:
+    """The role is there if the account says so, in the hub's region alone, for the report's role, to read that."""
+    hub, stack = Stack(MemberPosture="true"), ForwardingStack(MemberPosture="true")
+    role = stack.resources["PostureRole"]["Properties"]
+    [trust] = statements(role["AssumeRolePolicyDocument"])
+    [policy] = role["Policies"]
+    [may] = statements(policy["PolicyDocument"])
+    [takes] = [s for s in allowed(hub, "ReportFunction") if s["Action"] == ["sts:AssumeRole"]]
+    reads = [s for s in allowed(hub, "ReportFunction") if s["Action"] == may["Action"]]
+
+    assert trust["Principal"] == {"AWS": "arn:aws:iam::999900009999:root"}
+    its_role = hub.arn("ReportRole").replace(ACCOUNT, "999900009999")
+    assert trust["Condition"] == {"ArnEquals": {"aws:PrincipalArn": its_role}}
+    assert fnmatchcase(stack.arn("PostureRole"), str(takes["Resource"])[2:-2])
+    assert hub.resources["ReportFunction"]["Properties"]["Environment"]["Variables"]["POSTURE_ROLE"] == role["RoleName"]
+    assert reads
+    assert all(re.fullmatch(r"iam:(?:Get|Generate)[A-Za-z]+", action) for action in may["Action"])
+    elsewhere = ForwardingStack.HUB.format("rootwatch").replace("us-east-1", "eu-west-1")
+    for without in (ForwardingStack(), ForwardingStack(MemberPosture="true", HubBusArn=elsewhere)):
+        assert "PostureRole" not in without.resources
+    assert not [s for s in allowed(Stack(), "ReportFunction") if s["Action"] == ["sts:AssumeRole"]]
+
+
 def test_only_the_two_rules_leave_dead_letters(forwarding: ForwardingStack) -> None:
     """The dead-letter queue is encrypted, patient, closed to plain HTTP, and takes from the two rules only."""
     queue = forwarding.resources["DeadLetterQueue"]["Properties"]
@@ -185,7 +210,7 @@ def test_names_fit_and_are_the_hub_s(forwarding: ForwardingStack) -> None:
     longer_region = len("ap-southeast-2") - len(REGION)
     named = list(ForwardingStack(LONGEST_NAME).names())
 
-    assert len(named) == 6
+    assert len(named) == 7
     for logical_id, kind, name in named:
         assert name.startswith(f"{LONGEST_NAME}-"), logical_id
         assert len(name) + (longer_region if kind == "AWS::IAM::Role" else 0) <= LONGEST[kind], logical_id

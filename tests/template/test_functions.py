@@ -188,6 +188,7 @@ def test_log_group_with_retention(stack: Stack, function: str) -> None:
                 "SLACK_ORIGIN",
                 "ACCOUNT_NAMES",
                 "ACKNOWLEDGE_MINUTES",
+                "POSTURE_ROLE",
             },
         ),
     ],

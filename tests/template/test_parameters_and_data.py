@@ -52,6 +52,7 @@ PARAMETERS = {
     "Custodians": "",
     "ReportRetentionDays": 400,
     "AcknowledgeMinutes": 15,
+    "MemberPosture": "false",
     "LogRetentionDays": 400,
     "LogLevel": "INFO",
 }

@@ -20,10 +20,11 @@ FUNCTIONS = (
 # the report's three files are named by their month.
 WILDCARD_RESOURCES = re.compile(
     r":log-group:/aws/lambda/[a-z-]+:\*$|:table/[a-z-]+/stream/\*$|^arn-of-ReportBucket/root-usage-\*$"
+    r"|^arn:aws:iam::\*:role/[a-z-]+-posture$"  # the members' accounts are not known to the template
 )
-# IAM's two actions about the account itself, which know no resource.
+# IAM's actions about the account itself, which know no resource.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html
-WITHOUT_RESOURCE = ["iam:GenerateCredentialReport", "iam:GetCredentialReport"]
+WITHOUT_RESOURCE = ["iam:GenerateCredentialReport", "iam:GetCredentialReport", "iam:GetAccountSummary"]
 TLS_ONLY = {"Bool": {"aws:SecureTransport": "false"}}
 OF_THIS_ACCOUNT = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ from rootwatch.audit.memory import MemoryTable
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Item
 from rootwatch.context.surroundings import ACCOUNT_NAME, Remembered, Subject
+from rootwatch.coverage import Place
 from rootwatch.errors import ReportError, StoreUnavailableError
 from rootwatch.report import files
 from rootwatch.report.files import Written
 from rootwatch.report.model import ExceptionKind, Origin, Report
-from rootwatch.report.posture import Postures, read_credential_report
+from rootwatch.report.posture import Postures, read_credential_report, with_summary
 from tests.builders.hostile import HOSTILE_TEXTS
 from tests.unit.report_world import (
     LATER,
@@ -447,9 +449,60 @@ def test_keys_and_missing_mfa_are_exceptions(tmp_path: Path) -> None:
     assert counts[ExceptionKind.NOT_RECORDED] == 1
 
 
+def test_what_iam_does_not_state_is_not_no(tmp_path: Path) -> None:
+    """Keys and MFA that the credential report does not state are an exception of their own, and no clean posture."""
+    credentials = read_credential_report(credential_report(mfa="", active="no_information"))
+    written = make(filled(), tmp_path, postures=Postures({ACCOUNT: credentials}, "not read"))
+    [posture], counts = written.report.postures, found(written.report)
+
+    assert (posture.mfa, posture.active_keys, posture.unstated_keys, posture.password) == (None, 0, 1, None)
+    assert counts[ExceptionKind.POSTURE_NOT_READ] == 1
+    assert not {ExceptionKind.ROOT_KEY, ExceptionKind.ROOT_WITHOUT_MFA} & counts.keys()
+    assert "IAM does not state whether root has MFA or whether its access keys are active" in page(written)
+    assert '<td data-label="Active keys">1 not stated</td>' in page(written)
+
+
+@pytest.mark.parametrize(("password", "exceptions"), [(0, 0), (1, 1), (None, 1)])
+def test_root_without_a_password_needs_no_mfa(tmp_path: Path, password: int | None, exceptions: int) -> None:
+    """Where credentials are managed centrally root has no password, and a missing MFA opens nothing."""
+    summary = {} if password is None else {"AccountPasswordPresent": password}
+    credentials = with_summary(read_credential_report(credential_report(mfa="false")), summary)
+    report = make(filled(), tmp_path, postures=Postures({ACCOUNT: credentials}, "not read")).report
+
+    assert found(report).get(ExceptionKind.ROOT_WITHOUT_MFA, 0) == exceptions
+
+
+def test_the_accounts_that_are_there_are_asked_for_their_credentials(tmp_path: Path) -> None:
+    """Those that were only heard are asked too; what one refuses is said of that account, on the first page."""
+    table = CheckedTable()
+    play(table)
+    for account_id, at, retired in (
+        (OTHER, "2026-11-02T00:00:00Z", None), ("777788889999", "2026-12-01T00:00:00Z", None),
+        ("888899990000", "2026-01-01T00:00:00Z", "2026-10-31T00:00:00Z"),
+    ):  # fmt: skip
+        retired_at = datetime.fromisoformat(retired) if retired else None
+        AuditStore(table).write_place(Place(account_id, "us-east-1", datetime.fromisoformat(at), retired_at=retired_at))
+    asked: list[str] = []
+
+    def read(accounts: Sequence[str]) -> Postures:
+        asked.extend(accounts)
+        credentials = read_credential_report(credential_report("2026-11-03T02:14:07+00:00"))
+        return Postures({ACCOUNT: credentials}, "there are none", {OTHER: "not read: AssumeRole was refused"})
+
+    written = make(table, tmp_path, read_postures=read)
+
+    assert asked == [ACCOUNT, OTHER]
+    assert [each.account_id for each in written.report.statements] == [ACCOUNT, OTHER]
+    assert written.report.statements[1].statement.startswith("No root use recorded; ")
+    assert [each.state for each in written.report.postures[0].uses] == ["recorded"]
+    assert found(written.report)[ExceptionKind.POSTURE_NOT_READ] == 1
+    assert f"account {OTHER}: not read: AssumeRole was refused" in page(written)
+    assert document(written)["postures_not_read"][0]["account_id"] == OTHER
+
+
 def test_a_credential_report_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     """What was not compared is an exception, never silence."""
-    written = make(filled(), tmp_path, postures=Postures(remark="not read: AccessDenied", failed=True))
+    written = make(filled(), tmp_path, postures=Postures(not_read={ACCOUNT: "not read: AccessDenied"}))
 
     assert found(written.report)[ExceptionKind.POSTURE_NOT_READ] == 1
     assert "AccessDenied" in page(written)

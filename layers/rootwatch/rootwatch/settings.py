@@ -350,7 +350,11 @@ class WatchdogSettings:
 
 @dataclass(frozen=True, slots=True)
 class ReportSettings:
-    """What `functions/report` needs. `region` is where the bucket is, as Lambda states it."""
+    """What `functions/report` needs. `region` is where the bucket is, as Lambda states it.
+
+    `posture_role` is the name of the role that lets it read the credential report of another account; empty where it
+    reads its own account's only.
+    """
 
     table_name: str
     stack_name: str
@@ -361,6 +365,7 @@ class ReportSettings:
     acknowledge_minutes: int
     region: str
     account_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    posture_role: str = ""
 
     @classmethod
     def from_environment(cls, values: Mapping[str, str]) -> "ReportSettings":
@@ -380,6 +385,7 @@ class ReportSettings:
             acknowledge_minutes=_whole_number(values, "ACKNOWLEDGE_MINUTES", default=15, least=1, most=1440),
             region=values.get("AWS_REGION", "").strip() or values.get("AWS_DEFAULT_REGION", "").strip() or "us-east-1",
             account_names=account_names(_entries(values, "ACCOUNT_NAMES"), "ACCOUNT_NAMES"),
+            posture_role=values.get("POSTURE_ROLE", "").strip(),
         )
 
 

@@ -9,7 +9,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -45,6 +45,7 @@ from rootwatch.settings import (
 
 if TYPE_CHECKING:
     import boto3
+    from types_boto3_iam import IAMClient
     from types_boto3_sns.type_defs import PublishInputTypeDef
     from types_boto3_sqs import SQSClient
 
@@ -69,6 +70,8 @@ _REPORT_CONFIG: Final = Config(connect_timeout=5, read_timeout=60, retries={"mod
 """For the report, which nobody waits for: a throttled table or bucket is asked again for minutes."""
 _CREDENTIAL_REPORT_TRIES: Final = 15
 _SECONDS_PER_TRY: Final = 2.0
+_SHORTEST_SESSION: Final = 900
+"""Seconds for which a role is taken at the least."""
 _LOOK_UP_CONFIG: Final = Config(
     connect_timeout=BATCH_SECONDS, read_timeout=BATCH_SECONDS, retries={"mode": "standard", "total_max_attempts": 1}
 )
@@ -925,6 +928,7 @@ def reporter() -> "Reporter":
     return Reporter(
         store=AuditStore(DynamoTable(_session().client("dynamodb", config=_REPORT_CONFIG), settings.table_name)),
         stack_name=settings.stack_name,
+        account_id=_account_of(settings.alert_topic_arn),
         names=settings.account_names,
         acknowledge_within=timedelta(minutes=settings.acknowledge_minutes),
         now=_now,
@@ -935,7 +939,49 @@ def reporter() -> "Reporter":
             "sns": _sns_notices(settings.alert_topic_arn),
             "slack": _slack_notices(settings),
         },
+        members=_members(settings) if settings.posture_role else None,
     )
+
+
+def _account_of(arn: str) -> str:
+    return arn.split(":")[4] if arn.count(":") > 4 else ""  # noqa: PLR2004 - the fifth part
+
+
+def _members(
+    settings: ReportSettings,
+) -> "Callable[[Sequence[str]], tuple[dict[str, RootCredentials], dict[str, str]]]":
+    """Return what reads the credential reports of other accounts, with the role that lets the report do so there."""
+    from threading import Lock  # noqa: PLC0415 - the report only
+
+    from rootwatch.report.members import MemberReader  # noqa: PLC0415 - the report only
+
+    partition = settings.alert_topic_arn.split(":")[1]
+    # Clients are safe to use in several threads, and what makes them is not.
+    sts, session, one_at_a_time = _session().client("sts", config=_CONFIG), botocore.session.get_session(), Lock()
+
+    def take(account_id: str) -> "Callable[[], IAMClient]":
+        taken = sts.assume_role(
+            RoleArn=f"arn:{partition}:iam::{account_id}:role/{settings.posture_role}",
+            RoleSessionName=f"{settings.stack_name}-report",
+            DurationSeconds=_SHORTEST_SESSION,
+        )["Credentials"]
+
+        def client() -> "IAMClient":
+            with one_at_a_time:
+                return cast(
+                    "IAMClient",
+                    session.create_client(
+                        "iam",
+                        config=_CONFIG,
+                        aws_access_key_id=taken["AccessKeyId"],
+                        aws_secret_access_key=taken["SecretAccessKey"],
+                        aws_session_token=taken["SessionToken"],
+                    ),
+                )
+
+        return client
+
+    return MemberReader(take, time.monotonic, time.sleep).read
 
 
 def _own_credentials() -> "RootCredentials":
@@ -945,7 +991,7 @@ def _own_credentials() -> "RootCredentials":
         ReportError: IAM did not give it, or not within 30 seconds; the message says why.
 
     """
-    from rootwatch.report.posture import read_credential_report  # noqa: PLC0415 - the report only
+    from rootwatch.report.posture import read_credential_report, with_summary  # noqa: PLC0415 - the report only
 
     client = _session().client("iam", config=_CONFIG)
     try:
@@ -954,10 +1000,15 @@ def _own_credentials() -> "RootCredentials":
                 break
             time.sleep(_SECONDS_PER_TRY)
         text = client.get_credential_report()["Content"].decode(errors="replace")
+        summary = client.get_account_summary()["SummaryMap"]
     except (ClientError, BotoCoreError) as error:
-        message = f"not read: IAM did not give the credential report ({_code(error)})"
+        message = f"not read: IAM refused {_operation(error)} ({_code(error)})"
         raise ReportError(message) from error
-    return read_credential_report(text)
+    return with_summary(read_credential_report(text), summary)
+
+
+def _operation(error: ClientError | BotoCoreError) -> str:
+    return str(error.operation_name) if isinstance(error, ClientError) else "the credential report"
 
 
 def _code(error: ClientError | BotoCoreError) -> str:

@@ -16,6 +16,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import Final
 
+from rootwatch import coverage
 from rootwatch.alert import act_words, visible
 from rootwatch.audit.items import SCHEMA_VERSION, record_of
 from rootwatch.audit.store import AuditStore
@@ -83,7 +84,8 @@ class Reading:
     """What a report is made of.
 
     `also_accounts` are accounts that were watched and have no record; `unreadable` is how much of the input could not
-    be read. `acknowledge_within` is the time after which an alert counts as unacknowledged.
+    be read. `acknowledge_within` is the time after which an alert counts as unacknowledged. `read_postures` asks for
+    the credentials of the accounts that turn out to be there; without it `postures` are those that there are.
     """
 
     store: AuditStore
@@ -93,6 +95,7 @@ class Reading:
     acknowledge_within: timedelta = timedelta(minutes=15)
     also_accounts: frozenset[str] = frozenset()
     unreadable: int = 0
+    read_postures: Callable[[Sequence[str]], Postures] | None = None
 
 
 @dataclass(slots=True)
@@ -141,6 +144,7 @@ class Totals:
     needed_root: Counter[str] = field(default_factory=Counter)
     exceptions: dict[ExceptionKind, Place] = field(default_factory=dict)
     months: dict[str, Counter[str]] = field(default_factory=dict)
+    credentials: Postures = field(default_factory=Postures)
     postures: list[Posture] = field(default_factory=list)
     names: Mapping[str, str] = field(default_factory=dict)
 
@@ -168,8 +172,10 @@ def read_months(reading: Reading, period: Period, register: Callable[[Use], None
     """
     totals, serial = Totals(), count()
     one_pass = _Pass(reading, period, totals, incidents)
-    known = reading.store.accounts()
-    accounts = sorted({*known, *reading.postures.by_account, *reading.also_accounts})
+    known, heard = reading.store.accounts(), _heard(reading, period)
+    accounts = sorted({*known, *heard, *reading.also_accounts})
+    totals.credentials = reading.read_postures(accounts) if reading.read_postures else reading.postures
+    accounts = sorted({*accounts, *totals.credentials.by_account})
     totals.names = _names(reading, accounts)
     for account_id in accounts:
         for use in one_pass.read_account(account_id, known.get(account_id, [])):
@@ -203,7 +209,7 @@ class _Pass:
         if head_fault:
             check.fault(head_fault)
         current = _Month(account_id, period, totals)
-        credentials = self.reading.postures.by_account.get(account_id)
+        credentials = totals.credentials.by_account.get(account_id)
         self._read_months(account_id, months, check, current, credentials)
         for sk, found_at in store.damaged_items(account_id):
             if found_at is None or found_at in period:
@@ -248,6 +254,18 @@ class _Pass:
             self.totals.months.setdefault(month, Counter()).update(figures.figures())
 
 
+def _heard(reading: Reading, period: Period) -> set[str]:
+    """Return the accounts that were heard by the end of the month: most of them have no record of root at all."""
+    places = reading.store.places() if reading.origin is Origin.TABLE else iter(())
+    return {
+        place.account_id
+        for place in places
+        if isinstance(place, coverage.Place)
+        and place.first_at < period.end
+        and (place.retired_at is None or place.retired_at >= period.first)
+    }
+
+
 def _names(reading: Reading, accounts: Sequence[str]) -> dict[str, str]:
     """Return what accounts are called: as Organizations was heard to say, else as stated."""
     remembered = reading.store.recall([Subject(ACCOUNT_NAME, account_id) for account_id in accounts])
@@ -288,8 +306,10 @@ def _compare(credentials: RootCredentials, period: Period, name: str, totals: To
         totals.note(
             ExceptionKind.ROOT_KEY, f"{where}: {counted(posture.active_keys, 'active key')}", posture.active_keys
         )
-    if posture.mfa is False:
+    if posture.mfa is False and posture.password is not False:
         totals.note(ExceptionKind.ROOT_WITHOUT_MFA, where)
+    if credentials.unstated:
+        totals.note(ExceptionKind.POSTURE_NOT_READ, f"{where}: IAM does not state {' or '.join(credentials.unstated)}")
 
 
 # --- one record ----------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from rootwatch.report.model import (
     Origin,
     Period,
     Policy,
+    PostureNotRead,
     Report,
     Use,
     UseKind,
@@ -84,7 +85,8 @@ def make_report(reading: Reading, period: Period, register: Callable[[Use], None
         avoidable_acts=sum(sum(actions.values()) for actions in totals.avoidable.values()),
         needed_root=dict(totals.needed_root.most_common(MOST_NEEDS)),
         postures=tuple(totals.postures),
-        posture_remark=reading.postures.remark,
+        postures_not_read=tuple(_not_read(totals)),
+        posture_remark=totals.credentials.remark,
         months=months,
         mfa={name: totals.mfa[name] for name in ("yes", "no", "not stated")},
         stages=dict(totals.stages),
@@ -110,8 +112,15 @@ def _note_what_is_missing(
     else:
         for day in monitoring.missing:
             totals.note(ExceptionKind.MONITORING_GAP, f"{period.name}-{day:02d}")
-    if reading.postures.failed:
-        totals.note(ExceptionKind.POSTURE_NOT_READ, visible(reading.postures.remark, 200))
+    for each in _not_read(totals):
+        totals.note(ExceptionKind.POSTURE_NOT_READ, f"account {each.account_id}: {each.why}")
+
+
+def _not_read(totals: Totals) -> list[PostureNotRead]:
+    return [
+        PostureNotRead(visible(account_id, 40), visible(totals.names.get(account_id, ""), 60), visible(why, 200))
+        for account_id, why in sorted(totals.credentials.not_read.items())
+    ]
 
 
 def _statement(each: AccountStatement, monitoring: Monitoring, period: Period) -> str:
@@ -219,8 +228,8 @@ def _limits(
         limits.append("No step of triage is recorded: acknowledgement, reviewer and verdict are not recorded.")
     if monitoring.remark:
         limits.append(f"{monitoring.remark}.")
-    if not reading.postures.by_account:
-        limits.append(f"Credential posture: {visible(reading.postures.remark, 200)}.")
+    if not totals.credentials.by_account:
+        limits.append(f"Credential posture: {visible(totals.credentials.remark, 200)}.")
     if totals.regions:
         limits.append(
             f"Records came from these regions, and say nothing of others: {listed(sorted(totals.regions), 20)}."

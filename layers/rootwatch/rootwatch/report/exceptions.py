@@ -64,14 +64,17 @@ WORDS: Final[Mapping[ExceptionKind, tuple[str, str]]] = {
         "Root has access keys",
         "Keys of root cannot be limited by any policy. Delete them; a role does the same.",
     ),
-    ExceptionKind.ROOT_WITHOUT_MFA: ("Root has no MFA", "A password alone opens the account."),
+    ExceptionKind.ROOT_WITHOUT_MFA: (
+        "Root has no MFA",
+        "A password alone opens the account. Root without a password, as centrally managed members have it, is none.",
+    ),
     ExceptionKind.MONITORING_GAP: (
         "Days on which monitoring is not proven",
         "Nothing proves that records reached people on them: that no use was recorded does not mean no use.",
     ),
     ExceptionKind.POSTURE_NOT_READ: (
-        "The credential report could not be read",
-        "What AWS knows of root's credentials was not compared with what was recorded.",
+        "Root's credentials whose state could not be read",
+        "What AWS knows of them was not compared with what was recorded, or not all of it: it may be well or not.",
     ),
 }
 

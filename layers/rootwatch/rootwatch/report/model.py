@@ -365,13 +365,27 @@ class CredentialUse:
 
 @dataclass(frozen=True, slots=True)
 class Posture:
-    """Root's credentials in one account, from its credential report. None is what it does not state."""
+    """Root's credentials in one account, as IAM states them.
+
+    None is what it does not state; of `unstated_keys` keys it does not say whether they are active.
+    """
 
     account_id: str
     account_name: str
     mfa: bool | None
+    password: bool | None
     active_keys: int
+    unstated_keys: int
     uses: tuple[CredentialUse, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PostureNotRead:
+    """Why the state of root's credentials in one account could not be read."""
+
+    account_id: str
+    account_name: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,6 +431,7 @@ class Report:
     avoidable_acts: int
     needed_root: Mapping[str, int]
     postures: tuple[Posture, ...]
+    postures_not_read: tuple[PostureNotRead, ...]
     posture_remark: str
     months: tuple[MonthFigures, ...]
     mfa: Mapping[str, int]

@@ -7,10 +7,11 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
+from rootwatch.alert import visible
 from rootwatch.errors import ReportError
 from rootwatch.report.model import CredentialUse, Period, Posture
 
@@ -42,12 +43,23 @@ class KnownUse:
 
 @dataclass(frozen=True, slots=True)
 class RootCredentials:
-    """What a credential report says of root in one account."""
+    """What IAM says of root in one account; None is what it does not state, and `unstated_keys` counts such keys.
+
+    `password` is whether root has one at all: where credentials are managed centrally, members have none.
+    """
 
     account_id: str
     mfa: bool | None
     active_keys: int
+    unstated_keys: int
     uses: tuple[KnownUse, ...]
+    password: bool | None = None
+
+    @property
+    def unstated(self) -> list[str]:
+        """Return, in words, what IAM does not state of what the report judges."""
+        keys = ["whether its access keys are active"] if self.unstated_keys else []
+        return [*(["whether root has MFA"] if self.mfa is None else []), *keys]
 
     def note(self, at: datetime, *, by_key: bool) -> None:
         """Take note of a recorded use: a sign-in with the password, or a call with an access key."""
@@ -58,11 +70,14 @@ class RootCredentials:
 
 @dataclass(frozen=True, slots=True)
 class Postures:
-    """The credential reports there are, by account; `remark` says why there are no others."""
+    """The credential reports there are, by account; `not_read` says why one that was asked for could not be read.
+
+    `remark` says why nobody asked for the others.
+    """
 
     by_account: Mapping[str, RootCredentials] = field(default_factory=dict)
     remark: str = "not read"
-    failed: bool = False
+    not_read: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_credential_report(text: str) -> RootCredentials:
@@ -84,7 +99,16 @@ def read_credential_report(text: str) -> RootCredentials:
         )
         raise ReportError(message)
     keys = [_flag(row, f"access_key_{number}_active") for number in (1, 2)]
-    return RootCredentials(found[1], _flag(row, "mfa_active"), keys.count(True), tuple(_uses(row)))
+    uses = tuple(_uses(row))
+    return RootCredentials(found[1], _flag(row, "mfa_active"), keys.count(True), keys.count(None), uses)
+
+
+def with_summary(credentials: RootCredentials, summary: Mapping[Any, int]) -> RootCredentials:
+    """Return the credentials with what only the account summary states: whether root has a password.
+
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetAccountSummary.html
+    """
+    return replace(credentials, password={0: False, 1: True}.get(summary.get("AccountPasswordPresent", -1)))
 
 
 def _uses(row: Mapping[str, str]) -> Iterator[KnownUse]:
@@ -113,7 +137,15 @@ def _flag(row: Mapping[str, str], column: str) -> bool | None:
 def compared(credentials: RootCredentials, period: Period, name: str) -> Posture:
     """Return the posture of an account, after all of its records went by."""
     uses = tuple(CredentialUse(use.what, use.at, _state(use, period)) for use in credentials.uses)
-    return Posture(credentials.account_id, name, credentials.mfa, credentials.active_keys, uses)
+    return Posture(
+        credentials.account_id,
+        visible(name, 60),
+        credentials.mfa,
+        credentials.password,
+        credentials.active_keys,
+        credentials.unstated_keys,
+        uses,
+    )
 
 
 def _state(use: KnownUse, period: Period) -> str:

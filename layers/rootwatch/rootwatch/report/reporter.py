@@ -1,6 +1,7 @@
 """The report by the clock: made, kept in the bucket, and told where to find it."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,7 +27,9 @@ CONTENT_TYPES: Final = {
 }
 MOST_TOLD: Final = 8
 """Kinds of exception that the summary names."""
-OTHERS_NOT_READ: Final = "not read (a stack reads the credential report of its own account only)"
+OTHERS_NOT_READ: Final = "not read (the stack's parameter MemberPosture is false)"
+NO_OTHERS: Final = "there are none"
+_ACCOUNT: Final = re.compile(r"[0-9]{12}", re.ASCII)
 _CONSOLES: Final = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
 """https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html"""
 
@@ -36,11 +39,13 @@ class Reporter:
     """Makes the report of a month, keeps it and tells of it.
 
     `put` keeps a file of this content type under its name; `address` is where a kept file is found; `credentials` reads
-    the account's own credential report, and raises `ReportError` where it cannot; `tell` are the channels.
+    the account's own credential report, and raises `ReportError` where it cannot; `members` reads those of others, and
+    says of each why it could not, None where nobody may; `tell` are the channels.
     """
 
     store: AuditStore
     stack_name: str
+    account_id: str
     names: Mapping[str, str]
     acknowledge_within: timedelta
     now: Callable[[], datetime]
@@ -48,6 +53,7 @@ class Reporter:
     address: Callable[[str], str]
     credentials: Callable[[], RootCredentials]
     tell: Mapping[str, Callable[[Notice], Sent | Unconfigured]]
+    members: Callable[[Sequence[str]], tuple[Mapping[str, RootCredentials], Mapping[str, str]]] | None = None
 
     def report(self, month: object = None, run: str = "") -> dict[str, Any]:
         """Report a month (`2026-11`), by default the one before now, and return what was kept and found.
@@ -73,7 +79,11 @@ class Reporter:
             raise ReportError(message)
         period = period_of(month or month_before(now), now)
         reading = Reading(
-            self.store, Origin.TABLE, self.names, self._postures(), acknowledge_within=self.acknowledge_within
+            self.store,
+            Origin.TABLE,
+            self.names,
+            acknowledge_within=self.acknowledge_within,
+            read_postures=self._postures,
         )
         with TemporaryDirectory() as folder:
             written = write_report(reading, period, Path(folder), now)
@@ -91,12 +101,23 @@ class Reporter:
             "exceptions": {str(each.kind): each.count for each in written.report.exceptions},
         }
 
-    def _postures(self) -> Postures:
+    def _postures(self, accounts: Sequence[str]) -> Postures:
+        """Read what IAM says of root here and, where that is allowed, in these accounts.
+
+        What cannot be read, the report says on its first page.
+        """
+        found: dict[str, RootCredentials] = {}
+        not_read: dict[str, str] = {}
         try:
             own = self.credentials()
+            found[own.account_id] = own
         except ReportError as error:
-            return Postures(remark=str(error), failed=True)  # which the report says on its first page
-        return Postures({own.account_id: own}, OTHERS_NOT_READ)
+            not_read[self.account_id] = str(error)
+        if self.members is None:
+            return Postures(found, OTHERS_NOT_READ, not_read)
+        others = [each for each in accounts if _ACCOUNT.fullmatch(each) and each != self.account_id]
+        of_others, others_not_read = self.members(others)
+        return Postures({**found, **of_others}, NO_OTHERS, {**not_read, **others_not_read})
 
     def _known(self, month: str, run: str) -> KeptReport | None:
         """Return what became of the month's report in this run; None in its first try, or where nobody can tell."""
