@@ -22,9 +22,10 @@ from rootwatch.audit.table import Item
 from rootwatch.context.surroundings import ACCOUNT_NAME, Remembered, Subject
 from rootwatch.coverage import Place
 from rootwatch.errors import ReportError, StoreUnavailableError
-from rootwatch.report import files
+from rootwatch.report import charts, files, html
 from rootwatch.report.files import Written
-from rootwatch.report.model import ExceptionKind, Origin, Report
+from rootwatch.report.model import AccountStatement, ChainResult, ExceptionKind, Origin, Policy, Report, period_of
+from rootwatch.report.policy import policy_documents
 from rootwatch.report.posture import Postures, read_credential_report, with_summary
 from tests.builders.hostile import HOSTILE_TEXTS
 from tests.unit.report_world import (
@@ -402,7 +403,7 @@ def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
 def test_every_picture_has_its_table_and_its_words(tmp_path: Path) -> None:
     """Each picture is an image with a title and a description, and the table beside it has its figures."""
     content = page(make(filled(), tmp_path))
-    pictures = re.findall(r"<figure>(.*?)</figure>", content, flags=re.DOTALL)
+    pictures = re.findall(r"<figure[^>]*>(.*?)</figure>", content, flags=re.DOTALL)
 
     assert len(pictures) == 5
     for picture in pictures:
@@ -411,6 +412,55 @@ def test_every_picture_has_its_table_and_its_words(tmp_path: Path) -> None:
         assert picture.count("<tr>") > 1
         numbers = set(re.findall(r'<text class="strong"[^>]*>([\d,]+)</text>', picture))
         assert numbers <= set(re.findall(r"<t[dh][^>]*>([\d,]+)</t[dh]>", picture))
+
+
+def _statement_of(number: int, acts: int = 0) -> AccountStatement:
+    """An account's statement, with so many acts on the fifth."""
+    days = {5: acts} if acts else {}
+    chain = ChainResult(acts, acts, "0" * 64, ())
+    words = f"{'1 use' if acts else 'No use'}."
+    return AccountStatement(
+        f"{100000000000 + number}", "", words, bool(acts), 0, acts, 0, 0, days, {}, "info", "0" * 64, chain
+    )
+
+
+def test_the_calendar_says_what_it_does_not_draw() -> None:
+    """Of many accounts it draws those with most use and a line of all; how many are left out stands in the picture."""
+    statements = [_statement_of(number, acts=number) for number in range(301)]
+    period = period_of(MONTH, LATER)
+    figure = charts._calendar(period, statements)
+    assert figure is not None
+    few = charts._calendar(period, statements[:5])
+    assert few is not None
+
+    left_out = 300 - charts.MOST_CALENDARS
+    assert f">{left_out} more accounts not drawn: see the table<" in figure.svg
+    assert f"{left_out} accounts with acts or attempts are not drawn" in figure.says
+    assert figure.rows[0] == ("All 300 accounts with acts or attempts", f"5: {300 * 301 // 2:,}", "none")
+    assert figure.rows[1] == ("100000000300", "5: 300", "none")
+    assert len(figure.rows) == 1 + charts.MOST_LISTED
+    assert f"The table has the first {charts.MOST_LISTED}" in figure.says
+    assert "not drawn" not in few.svg + few.says
+    assert len(few.rows) == 4
+
+
+def test_the_statements_of_a_thousand_accounts_can_be_read() -> None:
+    """Accounts with use come first, one by one; those of which the same is stated share a row that names each."""
+    rows = html.stated([_statement_of(number, acts=2 if number in {7, 900} else 0) for number in range(1000)])
+
+    assert [row.accounts for row in rows[:-1]] == [("100000000007",), ("100000000900",)]
+    assert (rows[-1].words, len(rows[-1].accounts), rows[-1].records) == (("No use.",), 998, 0)
+
+
+def test_equal_policies_are_one_for_all_their_accounts() -> None:
+    """The page shows a policy once, with every account that it is for; the one for most acts first."""
+    [document] = policy_documents({"s3:ListAllMyBuckets": 1})
+    policies = [Policy(str(number), "", 2, {"s3:ListAllMyBuckets": 2}, document, False) for number in range(3)]  # noqa: FBT003
+    other = Policy("9", "Audit", 7, {"iam:CreateUser": 7}, "{}", True)  # noqa: FBT003
+    [(first, of_first), (second, of_second)] = html.replacing([*policies, other])
+
+    assert (first.acts, of_first) == (7, ("9 Audit",))
+    assert (second.acts, second.actions, of_second) == (6, {"s3:ListAllMyBuckets": 6}, ("0", "1", "2"))
 
 
 def _postures(password: str, **stated: str) -> Postures:

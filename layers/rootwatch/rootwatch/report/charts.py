@@ -4,6 +4,7 @@ They are read by people who print in black and white and by people who see no re
 label say too. Everything written into them is escaped here.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,9 +14,16 @@ from rootwatch.report.model import AccountStatement, MonthFigures, Period, Repor
 
 WIDTH: Final = 340
 """Units of every picture's width: at 320 pixels the text is still 10 pixels high."""
-MOST_CALENDARS: Final = 24
+MOST_CALENDARS: Final = 20
+"""Accounts that the calendar draws, those with most use; one more line has the days of all together."""
+MOST_LISTED: Final = 200
+"""Accounts that its table lists."""
 MOST_BARS: Final = 8
 _LINE: Final = 18
+_CELL: Final = WIDTH / 31
+_ROW: Final = _LINE + _CELL + 8
+_Days = tuple[str, Mapping[int, int], Mapping[int, int]]
+"""A line of the calendar: what it is called, its acts and its attempts by day."""
 _PATTERNS: Final = """<defs>
 <pattern id="{0}-hatch" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">\
 <rect class="f2" width="5" height="5"/><line class="ink" x1="0" y1="0" x2="0" y2="5" stroke-width="2.4"/></pattern>
@@ -79,49 +87,60 @@ def _calendar(period: Period, statements: Sequence[AccountStatement]) -> Figure 
     if not active:
         return None
     by_weight = sorted(active, key=lambda each: (-each.uses, -sum(each.days.values()), each.account_id))
-    shown = sorted(by_weight[:MOST_CALENDARS], key=lambda each: each.account_id)
-    days = sum(len(each.days) for each in active)
+    drawn, listed = by_weight[:MOST_CALENDARS], by_weight[:MOST_LISTED]
+    lines = [(f"{each.account_id} {each.account_name}".strip(), each.days, each.attempt_days) for each in drawn]
+    days, left_out = sum(len(each.days) for each in active), len(active) - len(drawn)
     says = f"Root acted on {counted(days, 'day')} in {counted(len(active), 'account')} (days counted in each account)."
-    if len(active) > len(shown):
-        says += f" The {len(shown)} accounts with most use are drawn, all are in the table of statements."
-    name, cell = "calendar", WIDTH / 31
-    row = _LINE + cell + 8
-
-    def draw() -> Iterator[str]:
-        for position, each in enumerate(shown):
-            top = position * row
-            title = f"{each.account_id} {each.account_name}".strip()
-            yield _label(0, top + 12, _short(title, 46), "strong")
-            for day in range(1, period.days + 1):
-                left, y = (day - 1) * cell, top + _LINE
-                fill = "f0"
-                if day in each.days:
-                    fill = "f1"
-                elif day in each.attempt_days:
-                    fill = f"{name}-hatch"
-                yield _rect(left + 0.6, y, cell - 1.2, cell - 1.2, fill)
-        bottom = len(shown) * row + 4
-        for day in (1, 5, 10, 15, 20, 25, period.days):
-            yield _label((day - 0.5) * cell, bottom + 4, str(day), "small", "middle")
-        for left, fill, words in (
-            (0, "f1", "acts of root"),
-            (104, f"{name}-hatch", "attempts only"),
-            (220, "f0", "nothing"),
-        ):
-            yield _rect(left, bottom + 13, 11, 11, fill)
-            yield _label(left + 16, bottom + 23, words)
-
+    if left_out:
+        says += f" Drawn are the days of all of them together, and the {len(drawn)} accounts with most use; "
+        says += f"{counted(left_out, 'account')} with acts or attempts {'is' if left_out == 1 else 'are'} not drawn."
+        lines.insert(0, _together(active))
+    if len(active) > len(listed):
+        says += f" The table has the first {len(listed)}; the days of all are in the JSON file (statements, days)."
+    of_accounts = [(f"{each.account_id} {each.account_name}".strip(), each.days, each.attempt_days) for each in listed]
     rows = tuple(
-        (
-            f"{each.account_id} {each.account_name}".strip(),
-            ", ".join(f"{day}: {count}" for day, count in each.days.items()) or "none",
-            ", ".join(f"{day}: {count}" for day, count in each.attempt_days.items()) or "none",
-        )
-        for each in shown
+        (title, _by_day(acts), _by_day(attempts))
+        for title, acts, attempts in ([lines[0], *of_accounts] if left_out else of_accounts)
     )
-    title = f"{period.title}, day by day"
-    svg = _svg(name, title, says, len(shown) * row + 34, draw())
+    name, title = "calendar", f"{period.title}, day by day"
+    height = len(lines) * _ROW + 34 + (_LINE if left_out else 0)
+    svg = _svg(name, title, says, height, _draw_days(name, period, lines, left_out))
     return Figure(name, title, says, svg, ("Account", "Acts by day", "Attempts by day"), rows)
+
+
+def _draw_days(name: str, period: Period, lines: Sequence[_Days], left_out: int) -> Iterator[str]:
+    for position, (title, acts, attempts) in enumerate(lines):
+        top = position * _ROW
+        yield _label(0, top + 12, _short(title, 46), "strong")
+        for day in range(1, period.days + 1):
+            fill = "f1" if day in acts else f"{name}-hatch" if day in attempts else "f0"
+            yield _rect((day - 1) * _CELL + 0.6, top + _LINE, _CELL - 1.2, _CELL - 1.2, fill)
+    bottom = len(lines) * _ROW + 4
+    if left_out:
+        yield _label(0, bottom + 8, f"{counted(left_out, 'more account')} not drawn: see the table", "strong")
+        bottom += _LINE
+    for day in (1, 5, 10, 15, 20, 25, period.days):
+        yield _label((day - 0.5) * _CELL, bottom + 4, str(day), "small", "middle")
+    for left, fill, words in (
+        (0, "f1", "acts of root"),
+        (104, f"{name}-hatch", "attempts only"),
+        (220, "f0", "nothing"),
+    ):
+        yield _rect(left, bottom + 13, 11, 11, fill)
+        yield _label(left + 16, bottom + 23, words)
+
+
+def _together(active: Sequence[AccountStatement]) -> _Days:
+    """Return the line of all accounts: their acts and attempts of each day."""
+    acts, attempts = Counter[int](), Counter[int]()
+    for each in active:
+        acts.update(each.days)
+        attempts.update(each.attempt_days)
+    return f"All {len(active):,} accounts with acts or attempts", acts, attempts
+
+
+def _by_day(counts: Mapping[int, int]) -> str:
+    return ", ".join(f"{day}: {count:,}" for day, count in sorted(counts.items())) or "none"
 
 
 # --- bars ----------------------------------------------------------------------------------------------------------

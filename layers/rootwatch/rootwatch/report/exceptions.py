@@ -66,7 +66,7 @@ WORDS: Final[Mapping[ExceptionKind, tuple[str, str]]] = {
     ),
     ExceptionKind.ROOT_WITHOUT_MFA: (
         "Root has no MFA",
-        "A password alone opens the account. Root without a password, as centrally managed members have it, is none.",
+        "A password alone opens the account. Accounts whose root has no password do not count here.",
     ),
     ExceptionKind.MONITORING_GAP: (
         "Days on which monitoring is not proven",

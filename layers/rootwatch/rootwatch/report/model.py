@@ -266,6 +266,11 @@ class AccountStatement:
     records_sha256: str
     chain: ChainResult
 
+    @property
+    def has_chain(self) -> bool:
+        """Return whether there is a chain to speak of: a record up to the month, or something wrong."""
+        return bool(self.chain.sequence or self.chain.records or self.chain.faults)
+
 
 @dataclass(frozen=True, slots=True)
 class MonthFigures:
