@@ -499,6 +499,7 @@ def _text_problem(
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128  # with the five that Python has, whoever connects beside a crowd waits a second or more
     state: _State
 
     def handle_error(self, _request: object, _client_address: object) -> None:

@@ -3,19 +3,27 @@
 import http.client
 import json
 import os
+import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.config import Config
 from typer.testing import CliRunner, Result
 
+from rootwatch import wiring
 from rootwatch.audit.items import Step
+from rootwatch.audit.store import AuditStore
+from rootwatch.audit.table import Put, Table
 from rootwatch.incident import TriageState
+from rootwatch.reception import Reception, receive
 from rootwatch_cli.demo import Stage, staged
 from rootwatch_cli.local_stack import ACCOUNT_ID, REGION, LocalStackError
 from rootwatch_cli.main import app
@@ -26,6 +34,7 @@ from tests.e2e.test_whole_way import of_account
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 PATIENCE = 60.0
+PRESSES = 50
 OPERATOR: dict[str, str | None] = {"AWS_ACCESS_KEY_ID": ACCOUNT_ID, "AWS_SECRET_ACCESS_KEY": "local"}
 RESOLVER = "U0123456789"
 
@@ -200,6 +209,78 @@ def test_what_is_forged_changes_nothing(stage: Stage) -> None:
     assert connection.getresponse().status == 401
     connection.close()
     assert '"action_id": "rootwatch:acknowledge"' in json.dumps(stage.slack.current(ts))
+
+
+class _Together:
+    """A table on which everybody who is about to write an answer waits until all of them are; no lock orders them."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._barrier = threading.Barrier(PRESSES)
+        self._waited = threading.local()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._table, name)
+
+    def write(self, puts: Sequence[Put]) -> None:
+        """Write; the first transaction of each thread when all others are about to."""
+        if len(puts) > 1 and not getattr(self._waited, "once", False):
+            self._waited.once = True
+            self._barrier.wait(PATIENCE)
+        self._table.write(puts)
+
+
+@pytest.fixture
+def triage_beside(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reception]:
+    """What the deployed function works with, in this process: its settings, the deployed table, secret and Slack."""
+    function = stage.stack.client("lambda").get_function_configuration(FunctionName="rootwatch-triage")
+    for name, value in function["Environment"]["Variables"].items():
+        monkeypatch.setenv(name, value)
+    for name, text in {**OPERATOR, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": stage.stack.endpoint_url}.items():
+        monkeypatch.setenv(name, str(text))
+    # Fifty presses in one process wait for each other as no fifty functions would.
+    patient = Config(connect_timeout=20, read_timeout=20, max_pool_connections=PRESSES)
+    monkeypatch.setattr(wiring, "_ANSWER_CONFIG", patient)
+    monkeypatch.setattr(wiring, "_ANSWER_SECONDS", (20.0, 20.0))
+    for cached in (wiring._session, wiring.reception):
+        cached.cache_clear()
+    yield wiring.reception()
+    for cached in (wiring._session, wiring.reception):
+        cached.cache_clear()
+
+
+def test_fifty_presses_at_once(stage: Stage, triage_beside: Reception) -> None:
+    """Fifty people press what they saw, each with a request that Slack signed, and are about to write at the same
+    moment: one of them wins and hears nothing, 49 are told whose it is, and the table has one step.
+    """
+    [ts] = alerted(stage, "333355550006")
+    value = button(stage, ts, "acknowledge")
+    incident_id = value.split()[1]
+    store = AuditStore(_Together(triage_beside.desk.store._table))  # type: ignore[arg-type] # the rest is the table's own
+    reception = replace(triage_beside, desk=replace(triage_beside.desk, store=store))
+    before, told = stage.store().read_account("333355550006", (), datetime.now(UTC)), len(stage.slack.told)
+
+    def pressed(number: int) -> dict[str, Any]:
+        body = stage.slack.pressed(value, "rootwatch:acknowledge", f"U{number:010}", f"person-{number}")
+        headers = {name.lower(): text for name, text in signed_headers(body, datetime.now(UTC)).items()}
+        event = {"headers": headers, "requestContext": {"http": {"method": "POST"}}, "body": body.decode()}
+        return receive(event, reception)
+
+    with ThreadPoolExecutor(PRESSES) as people:
+        answers = list(people.map(pressed, range(PRESSES)))
+
+    assert answers == [{"statusCode": 200, "body": ""}] * PRESSES
+    [step] = stage.store().steps(incident_id)
+    told_now = [str(each["text"]) for each in stage.slack.told[told:]]
+    assert len(told_now) == PRESSES - 1
+    assert all(f"Acknowledged by {step.by_name}" in words for words in told_now)
+    after = stage.store().incident(incident_id)
+    assert after is not None
+    assert (after.triage.state, after.triage.by, after.triage.moves, after.triage.steps) == (
+        TriageState.ACKNOWLEDGED, step.by_name, 1, 1
+    )  # fmt: skip
+    assert stage.store().read_account("333355550006", (), datetime.now(UTC)).version == before.version + 1
+    wait_for(stage, ts, f"Answer: Acknowledged by {step.by_name}")
 
 
 def test_the_same_by_the_command_alone(stage: Stage, tmp_path: Path) -> None:
