@@ -22,6 +22,7 @@ from rich.text import Text
 from rootwatch import __version__
 from rootwatch.alert import clock, duration, shown, standing, story
 from rootwatch.audit.items import Step, key_part, moment_text, record_of, step_of
+from rootwatch.audit.steps import verify_steps
 from rootwatch.audit.store import AuditStore, ChainReport
 from rootwatch.audit.table import Item, key_of
 from rootwatch.errors import DamagedItemError
@@ -30,7 +31,7 @@ from rootwatch.triage import Response, response
 from rootwatch_cli.deployed import DeployedStack, Where, on_stack
 from rootwatch_cli.incidents import counted, incident_document, span_of, state_of
 from rootwatch_cli.show import Entry, find_incident, timeline
-from rootwatch_cli.verify import verify_account
+from rootwatch_cli.verify import verify_records
 
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
 MOST_ROWS: Final = 5000
@@ -45,13 +46,17 @@ incident.json     the incident as it stood when this was made
 records.jsonl     every record of the incident: as CloudTrail wrote it, secrets taken out, with its place in the chain
 items.jsonl       the incident's other items as the table has them: alerts, ledgers with receipts, steps, thread
 chain.jsonl       every record of the account, in order: its SHA-256 and its chain value
-chain.json        what computing that chain again found
+chain.json        what computing that chain again found, and that of the steps
 manifest.json     when and by whom this was made, and the SHA-256 of each file
 SHA256SUMS        the same; check with: sha256sum -c SHA256SUMS
 
 A record's SHA-256 is that of its canonical JSON: keys sorted, no blanks, ASCII only. chain is the SHA-256, in hex, of
 the text of the chain value before it followed by the text of the record's SHA-256; the first one follows 64 zeros.
 Each alert that people hold (a mail, a message) states the record and the chain value with which it was sent: compare.
+
+A step's chain is made likewise, along the incident's own steps by their number: instead of a record's SHA-256 stands
+that of the step's item in items.jsonl without "chain". The incident's item holds the last value (steps_chain), and each
+message on Slack that tells of a step its number and the beginning of its value.
 """
 
 
@@ -116,8 +121,9 @@ def collect(store: AuditStore, incident: Incident, made_by: str, made_at: dateti
     others = list(store.incident_items(incident.id))
     account_id = key_part(incident.account_id)
     months = store.accounts().get(account_id, [])
-    chain = verify_account(store, account_id, months).chain
-    faults = [*chain.faults, *(entry.words for entry in entries if entry.kind == "damage")]
+    chain = verify_records(store, account_id, months)
+    steps = verify_steps(incident.id, others)
+    faults = [*chain.faults, *steps.faults, *(entry.words for entry in entries if entry.kind == "damage")]
     missing = incident.records - len(events)
     if missing > 0:
         faults.append(f"{missing} of its {incident.records} records are not among its events")
@@ -139,6 +145,8 @@ def collect(store: AuditStore, incident: Incident, made_by: str, made_at: dateti
                 "sequence": chain.sequence,
                 "chain": chain.chain,
                 "faults": list(chain.faults),
+                "steps": steps.steps,
+                "faults_of_steps": list(steps.faults),
             }
         ),
     }
@@ -254,16 +262,19 @@ def page(  # noqa: PLR0913, PLR0917 - what a page shows
     made_at: datetime,
 ) -> str:
     """Return the timeline as one page: no script, no address that is called, every text of a record as text."""
+    taken = list(steps)
     facts = [
         ("State", f"{state_of(incident)}, {incident.severity}"),
         ("Answer", standing(incident)),
         ("When", span_of(incident)),
         ("Records, alerts", f"{incident.records}, {incident.alerts}"),
         ("Root from", ", ".join(shown(source, 48) for source in incident.sources[:8]) or "none stated"),
-        *_response_facts(response(incident, list(steps))),
+        *_response_facts(response(incident, taken)),
     ]
     found = list(faults)
     intact = f"The account's chain of {counted(chain.events, 'record')} was computed again and is intact."
+    if taken:
+        intact += f" So is that of the incident's {counted(len(taken), 'step')}."
     verdict = [f'<p class="fault">{_text(fault, 400)}</p>' for fault in found] or [f'<p class="good">{intact}</p>']
     title = f"Incident {incident.id}, account {incident.account_id}"
     return "\n".join(

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import merge
@@ -60,7 +60,8 @@ def run_show(where: Where, incident_id: str, *, as_json: bool) -> int:
             sys.stderr.write(f"{found}\n")
             return 1
         entries = timeline(stack.store, found)
-        status = _print_json(found, entries) if as_json else _print_timeline(found, entries)
+        faults = stack.store.verify_steps(found.id).faults
+        status = _print_json(found, entries, faults) if as_json else _print_timeline(found, entries, faults)
         return 1 if status else 0
 
     return on_stack(where, do)
@@ -255,15 +256,15 @@ class _Count:
             yield entry
 
 
-def _print_json(incident: Incident, entries: Iterable[Entry]) -> int:
+def _print_json(incident: Incident, entries: Iterable[Entry], faults: Sequence[str]) -> int:
     """Print the incident and then a line for each entry; return 1 if anything was altered."""
     count = _Count()
     _line({"kind": "incident", **incident_document(incident)})
     for entry in count.passing(entries):
         _line({"kind": entry.kind, "at": moment_text(entry.at), "words": entry.words, **entry.document})
     sys.stdout.flush()
-    sys.stderr.write("".join(f"{remark}\n" for remark in _remarks(incident, count)))
-    return 1 if count.damaged else 0
+    sys.stderr.write("".join(f"{remark}\n" for remark in _remarks(incident, count, faults)))
+    return 1 if count.damaged or faults else 0
 
 
 def _line(document: Mapping[str, object]) -> None:
@@ -271,7 +272,7 @@ def _line(document: Mapping[str, object]) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=True, default=repr) + "\n")
 
 
-def _remarks(incident: Incident, count: _Count) -> Iterator[str]:
+def _remarks(incident: Incident, count: _Count, faults: Sequence[str]) -> Iterator[str]:
     missing = incident.records - count.acts - count.damaged
     if missing > 0:
         yield (
@@ -280,9 +281,12 @@ def _remarks(incident: Incident, count: _Count) -> Iterator[str]:
         )
     if count.damaged:
         yield f"{counted(count.damaged, 'entry was', 'entries were')} altered in the table: rootwatch verify"
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        yield f"{visible(faults[0], 400)}{more}: rootwatch verify"
 
 
-def _print_timeline(incident: Incident, entries: Iterable[Entry]) -> int:
+def _print_timeline(incident: Incident, entries: Iterable[Entry], faults: Sequence[str]) -> int:
     """Print the incident and its timeline; return 1 if anything was altered."""
     console, count = Console(), _Count()
     console.print(_head(incident))
@@ -303,12 +307,12 @@ def _print_timeline(incident: Incident, entries: Iterable[Entry]) -> int:
         words = Text(row.words, style=_STYLES.get(row.first.kind, ""))
         table.add_row(f"{row.first.at:%H:%M:%S}", Text(severity, style=style), words)
     console.print(table)
-    remarks = [*_remarks(incident, count)]
+    remarks = [*_remarks(incident, count, faults)]
     if rows > _MOST_ROWS:
         remarks.append(f"{rows - _MOST_ROWS} further lines: rootwatch show {incident.id} --json")
     for remark in remarks:
         console.print(Text(remark, style="bold red"))
-    return 1 if count.damaged else 0
+    return 1 if count.damaged or faults else 0
 
 
 _STYLES: Final = {"alert": "dim", "delivery": "dim", "step": "cyan", "damage": "bold red"}

@@ -19,6 +19,7 @@ from botocore.config import Config
 from botocore.stub import Stubber
 from typer.testing import CliRunner
 
+from rootwatch import triage
 from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.audit.items import declared_key, delivery_key, event_partition, head_key, incident_key
 from rootwatch.audit.store import AuditStore
@@ -362,21 +363,36 @@ def test_the_same_act_again_is_one_line(command: Command, table: Table, store: A
 def test_verify_finds_everything_in_order(command: Command, table: Table, store: AuditStore) -> None:
     """Every account is verified over all its months, and told where its chain stands."""
     play(table)
+    answered(store)
     record(table, "write", 7, eventTime="2027-02-01T10:00:00Z")
     record(table, "read", recipientAccountId=OTHER)
     store.declare(declare())
-    answer = command("verify")
-    words = " ".join(answer.out.split())
-    assert answer.status == 0
-    assert f"account {ACCOUNT} 7 records, 1 declared use intact record 7 has the chain value" in words
+    verified = command("verify")
+    words = " ".join(verified.out.split())
+    assert verified.status == 0
+    assert f"account {ACCOUNT} 7 records, 1 declared use, 1 step of triage intact record 7 has the chain value" in words
     assert store.account_head(ACCOUNT)[1] in words
-    assert f"account {OTHER} 1 record, 0 declared uses intact" in words
+    assert f"account {OTHER} 1 record, 0 declared uses, 0 steps of triage intact" in words
     lines = command("verify", "--json").lines
     assert [(line["account_id"], line["records"], line["faults"]) for line in lines] == [
         (ACCOUNT, 7, []),
         (OTHER, 1, []),
     ]
     assert [line["account_id"] for line in command("verify", "--account", OTHER, "--json").lines] == [OTHER]
+
+
+def answered(store: AuditStore) -> None:
+    """Somebody acknowledges the account's incident."""
+    at = datetime(2026, 11, 3, 2, 30, tzinfo=UTC)
+    dana = triage.Person(f"arn:aws:iam::{ACCOUNT}:user/dana", "user/dana", "aws")
+    request = triage.Request(incident_of(store).id, triage.Action.ACKNOWLEDGE, dana)
+    given_answer = triage.answer(triage.Desk(store, lambda: at, lambda _: None), request)
+    assert given_answer.done, given_answer.words
+
+
+def _steps(store: AuditStore) -> list[Any]:
+    items = store.incident_items(incident_of(store).id)
+    return [item for item in items if key_of(item).sk.startswith("STEP#")]
 
 
 TAMPERING: dict[str, tuple[Callable[[Table, AuditStore], None], str]] = {
@@ -399,6 +415,15 @@ TAMPERING: dict[str, tuple[Callable[[Table, AuditStore], None], str]] = {
         ),
         "declared use was altered",
     ),
+    "a step of triage": (
+        lambda table, store: table.write([Put(_steps(store)[0] | {"by_name": "mallory"})]),
+        "step 1: its chain value does not follow",
+    ),
+    "a step of triage removed": (lambda table, store: _remove(table, key_of(_steps(store)[0])), "step 1 is missing"),
+    "an incident removed": (
+        lambda table, store: _remove(table, incident_key(incident_of(store).id)),
+        "the incident is gone",
+    ),
     "a declared use removed beside its end": (
         lambda table, store: _remove(table, declared_key(store.every_declared_use(ACCOUNT).uses[0])),
         "only its end is left",
@@ -412,13 +437,14 @@ def test_verify_finds_what_was_changed(command: Command, table: Table, store: Au
     play(table)
     store.declare(declare())
     store.end_declared_use(declare(), by=ALICE, at=declare().from_at)
+    answered(store)
     tamper, words = TAMPERING[name]
     tamper(table, store)
-    answer = command("verify")
-    assert answer.status == 1
-    assert words in " ".join(answer.out.split())
-    assert "\x1b" not in answer.out
-    assert "intact" not in answer.out
+    verified = command("verify")
+    assert verified.status == 1
+    assert words in " ".join(verified.out.split())
+    assert "\x1b" not in verified.out
+    assert "intact" not in verified.out
     as_json = command("verify", "--json")
     assert as_json.status == 1
     assert any(words in fault for fault in as_json.lines[0]["faults"])

@@ -79,6 +79,7 @@ def test_fifty_presses_at_once(table: Table, actions: list[Action]) -> None:
     assert after is not None
     assert (after.triage.state, after.triage.by, after.triage.moves) == (step.after, step.by_name, 1)
     assert after.triage.state is not TriageState.OPEN
+    assert store.verify_steps(incident.id).faults == ()
     assert store.read_account(ACCOUNT, (), NOW).version == version + 1
 
 

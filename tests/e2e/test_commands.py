@@ -74,7 +74,9 @@ def test_what_happened_can_be_listed_shown_and_verified(stage: Stage) -> None:
     assert "Root created an access key for itself on AKIAEXAMPLE000000001, from 203.0.113.7, us-east-1" in words
     assert len(re.findall(r"alert [12]: .*? → slack [0-9:]{8}, sns [0-9:]{8}", words)) == 2
     assert verified.returncode == 0, verified.stderr
-    assert f"account {ACCOUNT} 2 records, 0 declared uses intact" in " ".join(verified.stdout.split())
+    assert f"account {ACCOUNT} 2 records, 0 declared uses, 0 steps of triage intact" in " ".join(
+        verified.stdout.split()
+    )
 
 
 def test_root_use_is_declared_listed_and_ended(stage: Stage) -> None:

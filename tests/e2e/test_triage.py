@@ -193,6 +193,7 @@ def test_from_the_alert_to_the_explained_incident(stage: Stage) -> None:
         ("resolved", f"slack:T00000000/{RESOLVER}", "OPS-1234"),
     ]
     assert stage.slack.refusals == ()
+    assert store.verify_steps(incident_id).faults == ()
     shown = [json.loads(line) for line in by_command(stage, "show", incident_id, "--json").stdout.splitlines()]
     assert [each["step"] for each in shown if each["kind"] == "step"] == ["escalated", "acknowledged", "resolved"]
     assert [each["alert_kind"] for each in shown if each["kind"] == "alert"].count("unanswered") == 1

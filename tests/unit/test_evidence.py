@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from rootwatch.audit.table import Put
+from rootwatch.audit.table import Put, key_of
 from rootwatch.incident import Incident
 from rootwatch.triage import Action
 from rootwatch_cli.evidence import Pack, collect, zipped
 from tests.builders.hostile import HOSTILE_TEXTS
+from tests.contracts.test_store import _remove
 from tests.unit.test_triage import DANA, SESSION, Bench, asked_at, in_session
 from tests.unit.workbench import ACCOUNT, NOW, CheckedTable
 
@@ -76,6 +77,14 @@ def test_it_can_be_checked_without_us() -> None:
         chain = hashlib.sha256(f"{chain}{link['sha256']}".encode()).hexdigest()
         assert chain == link["chain"]
     assert json.loads(pack.files["chain.json"])["chain"] == chain
+    chain, items = "0" * 64, lines(pack, "items.jsonl")
+    steps = sorted((each for each in items if each["sk"].startswith("STEP#")), key=lambda each: int(each["number"]))
+    for step in steps:
+        content = {name: value for name, value in step.items() if name != "chain"}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        chain = hashlib.sha256(f"{chain}{hashlib.sha256(text.encode()).hexdigest()}".encode()).hexdigest()
+        assert chain == step["chain"]
+    assert [each["steps_chain"] for each in items if each["sk"] == "INCIDENT"] == [chain]
 
 
 def test_the_same_incident_gives_the_same_bytes() -> None:
@@ -139,3 +148,16 @@ def test_an_empty_table_gives_a_pack_of_what_there_is() -> None:
     bench.store = type(bench.store)(table)
     pack = packed(bench, incident)
     assert "2 of its 2 records are not among its events" in pack.faults
+
+
+def test_a_step_that_was_dropped_is_said() -> None:
+    """The pack names a step that is missing, on its page as well, and counts as altered."""
+    bench, incident = played()
+    [*_, step] = [item for item in bench.store.incident_items(incident.id) if key_of(item).sk.startswith("STEP#")]
+    _remove(bench.table, key_of(step))
+    pack = packed(bench, incident)
+    words = f"incident {incident.id}: step 4 is missing"
+    assert words in pack.faults
+    assert words in json.loads(pack.files["chain.json"])["faults_of_steps"]
+    assert words in pack.files["timeline.html"].decode()
+    assert "is intact" not in pack.files["timeline.html"].decode()

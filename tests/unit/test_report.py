@@ -15,7 +15,8 @@ import jsonschema
 import pytest
 
 from make import report_schema
-from rootwatch.audit.items import event_partition, head_key
+from rootwatch import triage
+from rootwatch.audit.items import event_partition, head_key, step_key
 from rootwatch.audit.memory import MemoryTable
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Item
@@ -28,6 +29,7 @@ from rootwatch.report.model import AccountStatement, ChainResult, ExceptionKind,
 from rootwatch.report.policy import policy_documents
 from rootwatch.report.posture import Postures, read_credential_report, with_summary
 from tests.builders.hostile import HOSTILE_TEXTS
+from tests.contracts.test_store import _remove
 from tests.unit.report_world import (
     LATER,
     MONTH,
@@ -242,6 +244,23 @@ def test_what_was_declared_stands_in_the_register(tmp_path: Path) -> None:
     assert ExceptionKind.UNDECLARED not in found(written.report)
     assert written.report.operation.lowered == 1
     assert f"{declared.ticket}, {declared.approver}" in page(written)
+
+
+def test_a_step_that_was_dropped_is_an_exception(tmp_path: Path) -> None:
+    """Steps as they were taken are none; one that is missing is, and says which of which incident."""
+    table = CheckedTable()
+    play(table)
+    store, at = AuditStore(table), datetime(2026, 11, 3, 2, 30, tzinfo=UTC)
+    incident = str(items_of(table)[0]["incident_id"])
+    dana = triage.Person("slack:T1/U1", "dana", "slack")
+    request = triage.Request(incident, triage.Action.ACKNOWLEDGE, dana)
+    assert triage.answer(triage.Desk(store, lambda: at, lambda _: None), request).done
+    assert ExceptionKind.DAMAGED not in found(make(table, tmp_path).report)
+    [step_taken] = store.steps(incident)
+    _remove(table, step_key(step_taken))
+    written = make(table, tmp_path)
+    assert found(written.report)[ExceptionKind.DAMAGED] == 1
+    assert f"incident {incident}: step 1 is missing" in page(written)
 
 
 def test_what_people_answered_stands_in_the_register(tmp_path: Path) -> None:

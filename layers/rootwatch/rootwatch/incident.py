@@ -151,7 +151,8 @@ class Triage:
     `since` is when the state began and `by` who brought it about. `moves` counts changes of the state: whoever acts on
     what they saw says which they saw. `steps` numbers the steps in the timeline. `alerted_at` is when people were first
     told. `waiting_since` is from when an answer is awaited: news that nobody took, or the last step of whoever took it;
-    `asked` counts how often it was asked for since, and `asking` says that more questions may follow.
+    `asked` counts how often it was asked for since, and `asking` says that more questions may follow. `chain` is the
+    chain value of the latest step, empty before the first (and in what an older version wrote).
     """
 
     state: TriageState = TriageState.OPEN
@@ -159,6 +160,7 @@ class Triage:
     by: str = ""
     moves: int = 0
     steps: int = 0
+    chain: str = ""
     alerted_at: datetime | None = None
     waiting_since: datetime | None = None
     asked: int = 0

@@ -17,6 +17,7 @@ from typing import Final
 
 from rootwatch.alert import compose, shown, standing
 from rootwatch.audit.items import Step
+from rootwatch.audit.steps import chained
 from rootwatch.audit.store import AuditStore, Changes
 from rootwatch.detections.detection import Severity
 from rootwatch.errors import DamagedItemError, StoreConflictError
@@ -360,11 +361,16 @@ def write_step(  # noqa: PLR0913, PLR0917 - what one step is made of
 ) -> Incident:
     """Write an incident, a step of it, if there is one, and the alerts due with it; return the incident as it is then.
 
+    The step is joined to the one before it here.
+
     Raises:
         StoreConflictError: somebody else wrote the account; nothing was written.
         StoreError: as the store says.
 
     """
+    if step is not None:
+        step = chained(step, incident.triage.chain)
+        incident = replace(incident, triage=replace(incident.triage, chain=step.chain))
     damage = report_damage(before, now)
     alerts = [*damage.alerts, *due]
     told_of = next((each for each in damage.changed if each.id == incident.id), None)

@@ -402,18 +402,19 @@ class _SlackSender:
 
         incident = _incident_of(self._store, step)
         words = "" if step.kind in TOLD_BY_ALERT else step_words(step)
+        mark = f"step {step.number}, chain {step.chain[:12]}" if step.chain else ""
         secret = self._secret()
         of_bot = slack_bot.bot_secret(secret)
         if of_bot is not None:
             # Its buttons are on the message that the thread begins with.
-            message = step_message(words, incident, None) if words else None
+            message = step_message(words, incident, None, mark) if words else None
             tell_in_thread(self._store, self._bot(of_bot), incident, message, _LOGGER.warning)
             return Sent("told")
         address = slack.webhook_address(secret, self._settings.slack_origin)
         if address is None:
             return Unconfigured(_NO_SLACK)
         if words:
-            self._post(address, step_message(words, incident, self._deployment))
+            self._post(address, step_message(words, incident, self._deployment, mark))
         return Sent("told")
 
     def prove(self, _nonce: str) -> Sent | Unconfigured:

@@ -65,7 +65,7 @@ from rootwatch.incident import (
 from rootwatch.probe import Probe, ProbeKind
 from rootwatch.record import canonical_json
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Of every item that is written. What an older version lacks is filled in when it is read: `_NEW_IN`."""
 COMPRESS_FROM: Final = 4096
 """Characters from which a record is stored compressed."""
@@ -378,6 +378,7 @@ def incident_item(incident: Incident) -> Item:
         "gathered": [_gathered_value(act) for act in incident.gathered],
         "told": {name: moment_text(moment) for name, moment in incident.told.items()},
         "triage": _triage_value(incident.triage),
+        "steps_chain": incident.triage.chain,
         "incident_month": f"{incident.opened_at:%Y-%m}",
         "incident_account": incident.account_id,
     }
@@ -424,6 +425,7 @@ def _triage_of(item: Mapping[str, Value]) -> Triage:
         by=_text(triage, "by"),
         moves=_natural(triage, "moves"),
         steps=_natural(triage, "steps"),
+        chain=_hash_or_none(item, "steps_chain"),
         alerted_at=_moment_or_none(triage, "alerted_at"),
         waiting_since=_moment_or_none(triage, "waiting_since"),
         asked=_natural(triage, "asked"),
@@ -914,7 +916,8 @@ class Step:
     `by` identifies the person (`slack:T…/U…`, or an ARN that AWS proved), `by_name` is how people know them, `via` the
     way it came: `slack`, `aws` or `watchdog`. `origin` is where it came from as far as that way states it: a network
     address, or Slack's channel. `before` and `after` are states; a step that changes none has the same twice. The texts
-    are as they were typed, and hostile.
+    are as they were typed, and hostile. `chain` joins it to the step before it (`audit.steps`), and is empty in what an
+    older version wrote.
     """
 
     incident_id: str
@@ -931,6 +934,7 @@ class Step:
     note: str = ""
     reason: str = ""
     ticket: str = ""
+    chain: str = ""
 
 
 STEP_PREFIX: Final = "STEP#"
@@ -962,6 +966,7 @@ def step_item(step: Step) -> Item:
         "note": _clean(step.note),
         "reason": _clean(step.reason),
         "ticket": _clean(step.ticket),
+        "chain": step.chain,
     }
 
 
@@ -972,6 +977,7 @@ def step_of(item: Item) -> Step:
         DamagedItemError: the item cannot be understood, or is not the one that its key names; no retry helps.
 
     """
+    item = _migrated("step", item)
 
     def read() -> Step:
         step = Step(
@@ -989,6 +995,7 @@ def step_of(item: Item) -> Step:
             note=_text(item, "note"),
             reason=_text(item, "reason"),
             ticket=_text(item, "ticket"),
+            chain=_hash_or_none(item, "chain"),
         )
         if step_key(step) != key_of(item):
             raise ValueError("the key")
@@ -1523,6 +1530,7 @@ _NEW_IN: Final[Mapping[int, Mapping[str, Mapping[str, Value]]]] = MappingProxyTy
         "alert": {"expected": "", "access": "", "news": "", "so_far": "", "contacts": "", "trust": []},
     },
     3: {"incident": {"triage": None}},
+    4: {"incident": {"steps_chain": ""}, "step": {"chain": ""}},
 })  # fmt: skip
 """What each schema version added to an item, with what an older item has instead."""
 
@@ -1591,6 +1599,11 @@ def _hash(item: Mapping[str, Value], name: str) -> str:
     if not _SHA256.fullmatch(value):
         raise ValueError(name)
     return value
+
+
+def _hash_or_none(item: Mapping[str, Value], name: str) -> str:
+    """Return a hash, or an empty text where there is none."""
+    return _hash(item, name) if item[name] != "" else ""
 
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import takewhile
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from rootwatch.alert import Alert
 from rootwatch.audit.items import (
@@ -123,6 +123,9 @@ from rootwatch.incident import (
 )
 from rootwatch.probe import Probe, ProbeKind
 
+if TYPE_CHECKING:
+    from rootwatch.audit.steps import StepsReport
+
 
 class Known(StrEnum):
     """What the table knows of a record."""
@@ -150,13 +153,17 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class ChainReport:
-    """What verifying an account's chain found: `faults` in words, empty where everything is as it was written."""
+    """What verifying an account's chain found: `faults` in words, empty where everything is as it was written.
+
+    `incident_ids` are the incidents that its records say they belong to.
+    """
 
     account_id: str
     events: int
     sequence: int
     chain: str
     faults: tuple[str, ...]
+    incident_ids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -515,6 +522,10 @@ class AuditStore:
         """Yield the ids of the open incidents of every account; one that just opened may be missing."""
         return (_incident_id(entry.key) for entry in self._table.index(OPEN_INCIDENTS))
 
+    def every_incident(self) -> Iterator[str]:
+        """Yield the ids of all incidents, open or not; one that just opened may be missing."""
+        return (_incident_id(entry.key) for entry in self._table.index(INCIDENTS))
+
     def open_accounts(self) -> list[str]:
         """Return the accounts with an open incident, sorted; one whose incident just opened may be missing."""
         return sorted({entry.partition for entry in self._table.index(OPEN_INCIDENTS)})
@@ -742,6 +753,12 @@ class AuditStore:
         (item,) = self._table.get([incident_key(incident_id)])
         return incident_of(item) if item else None
 
+    def verify_steps(self, incident_id: str) -> "StepsReport":
+        """Compute the chain of an incident's steps again; see `audit.steps`."""
+        from rootwatch.audit.steps import verify_steps  # noqa: PLC0415 - an alert does without it
+
+        return verify_steps(incident_id, self.incident_items(incident_id))
+
     def incident_items(self, incident_id: str) -> Iterator[Item]:
         """Yield an incident's items: alerts, deliveries, itself, steps."""
         return self._table.query(incident_key(incident_id).pk)
@@ -776,10 +793,13 @@ class AuditStore:
         """
         links: dict[int, Mapping[str, object]] = {}
         faults: list[str] = []
+        incident_ids: set[str] = set()
         count = 0
         for month in months:
             for item in self.event_items(account_id, month):
                 count += 1
+                if isinstance(incident_id := item.get("incident_id"), str):
+                    incident_ids.add(incident_id)
                 sk = key_of(item).sk
                 faults += _faults_of_event(sk, item)
                 sequence = item.get("sequence")
@@ -801,7 +821,7 @@ class AuditStore:
             faults.append(f"the head says {head_sequence} records, the events say {last}")
         elif head_chain != chain:
             faults.append("the head's chain value is not that of the last record")
-        return ChainReport(account_id, count, head_sequence, head_chain, tuple(faults))
+        return ChainReport(account_id, count, head_sequence, head_chain, tuple(faults), frozenset(incident_ids))
 
 
 def _faults_of_event(sk: str, item: Item) -> list[str]:

@@ -150,10 +150,19 @@ def told_in_modal(words: str) -> dict[str, Any]:
     return {"response_action": "update", "view": view}
 
 
-def step_message(words: str, incident: Incident, deployment: str | None) -> dict[str, Any]:
-    """Return the message that tells a channel of a step; `deployment` is None where there are no buttons."""
+def step_message(words: str, incident: Incident, deployment: str | None, mark: str = "") -> dict[str, Any]:
+    """Return the message that tells a channel of a step.
+
+    Args:
+        words: what the step was.
+        incident: its incident, as it stands now.
+        deployment: the stack's name; None where there are no buttons.
+        mark: the step's number and the beginning of its chain value, by which it can be checked later.
+
+    """
     blocks = [_section(words)]
     where = f"Incident {incident.id}, account {shown(incident.account_id, 40)}: {standing(incident)}"
+    where += f" · {mark}" if mark else ""
     blocks.append({"type": "context", "elements": [_plain(where)]})
     blocks += buttons(incident, deployment) if deployment else []
     text = f"{words} (account {shown(incident.account_id, 40)})"

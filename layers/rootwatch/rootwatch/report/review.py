@@ -10,6 +10,7 @@ from typing import Final
 
 from rootwatch.alert import visible
 from rootwatch.audit.items import Delivery, DeliveryState, alert_of, delivery_of
+from rootwatch.audit.steps import verify_steps
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Item, Value, key_of
 from rootwatch.errors import DamagedItemError
@@ -60,7 +61,8 @@ class IncidentReader:
         deliveries: list[Delivery] = []
         steps: list[Item] = []
         incident: Item = {}
-        for item in self.store.incident_items(incident_id):
+        items = list(self.store.incident_items(incident_id))
+        for item in items:
             sk = key_of(item).sk
             try:
                 if sk.startswith("ALERT#"):
@@ -78,6 +80,8 @@ class IncidentReader:
         review = _review(incident, alert_times, deliveries, steps)
         if incident.get("account_id") == account_id:
             self._count(review, alert_times, deliveries, len(steps))
+            faults = verify_steps(incident_id, items).faults
+            self.damaged += [f"account {account_id}: {visible(fault, 240)}" for fault in faults]
         return review
 
     def _count(
