@@ -104,10 +104,36 @@ def test_steps_are_never_written_twice(table: Table) -> None:
 
 
 def test_a_request_is_first_once(table: Table) -> None:
-    """A signed request is new once, also around midnight; another one is new as well."""
+    """A signed request is new once, also around midnight; another one is new, too, if its hash begins alike even."""
     store = AuditStore(table)
     late = NOW.replace(hour=23, minute=59)
     assert store.is_first("a" * 64, late)
     assert not store.is_first("a" * 64, late)
-    assert not store.is_first("a" * 64, late + timedelta(minutes=2))
+    assert not store.is_first("a" * 64, late + timedelta(minutes=11))  # longer than any signature holds
     assert store.is_first("b" * 64, late)
+    assert store.is_first("aaab" + "a" * 60, late)
+    assert not store.is_first("a" * 64, late)
+
+
+def test_requests_are_not_remembered_for_ever(table: Table) -> None:
+    """What came more than an hour ago is forgotten where something else is remembered, so that nothing grows."""
+    store = AuditStore(table)
+    for number in range(30):
+        assert store.is_first(f"aaa{number:061x}", NOW + timedelta(minutes=10 * number))
+    [item] = [*table.query("REQUEST#aaa")]
+    seen = item["seen"]
+    assert isinstance(seen, dict)
+    assert len(seen) == 6
+    assert store.is_first("aaa" + "0" * 61, NOW + timedelta(hours=6))
+
+
+def test_the_same_request_at_once_is_first_once(table: Table) -> None:
+    """Of the same request that comes ten times in the same moment one is the first; ten others beside it all are."""
+    crowd = AuditStore(Crowd(table, 10))  # type: ignore[arg-type] # the rest of it is the table's own
+    with ThreadPoolExecutor(10) as people:
+        same = list(people.map(lambda _number: crowd.is_first("c" * 64, NOW), range(10)))
+    assert Counter(same) == {True: 1, False: 9}
+    others = [f"ddd{number:061x}" for number in range(4)]
+    crowd = AuditStore(Crowd(table, 4))  # type: ignore[arg-type] # as above
+    with ThreadPoolExecutor(4) as people:
+        assert all(people.map(lambda digest: crowd.is_first(digest, NOW), others))

@@ -17,6 +17,7 @@
 | delivery | `INCIDENT#<id>` | `DELIVERY#<channel>#<number>` |
 | thread | `INCIDENT#<id>` | `THREAD#<channel>` |
 | step that somebody took | `INCIDENT#<id>` | `STEP#<time>#<number>` |
+| signed requests that came lately | `REQUEST#<first 3 of SHA-256>` | `SEEN` |
 | cache | `CACHE#<kind>` | `<address, account or service>` |
 | watchdog | `WATCHDOG` | `STATE` |
 | proof of the way | `WATCHDOG` | `PROOF` |
@@ -1004,15 +1005,45 @@ def step_of(item: Item) -> Step:
     return _reading("a step", read)
 
 
-def request_key(day: str, digest: str) -> Key:
-    """Return the key of a signed request that was seen: the day on which it came (`2026-11-03`), its hash."""
-    return Key(f"REQUEST#{day}", digest)
+@dataclass(frozen=True, slots=True)
+class SeenRequests:
+    """Signed requests that came lately, by their hash, and when (UTC): those whose hashes begin alike."""
+
+    seen: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
+    revision: int = 0
 
 
-def request_item(day: str, digest: str) -> Item:
-    """Return the item that remembers that a signed request was seen; nothing of its content is in it."""
-    key = request_key(day, digest)
-    return {"pk": key.pk, "sk": key.sk, "schema_version": SCHEMA_VERSION}
+def request_key(digest: str) -> Key:
+    """Return the key of the item that remembers a signed request: there are 4,096 of them, each written over again."""
+    return Key(f"REQUEST#{digest[:3]}", "SEEN")
+
+
+def seen_item(digest: str, requests: SeenRequests) -> Item:
+    """Return the item that remembers signed requests; nothing of their content is in it."""
+    key = request_key(digest)
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "seen": {name: moment_text(at) for name, at in requests.seen.items()},
+        "revision": requests.revision,
+    }
+
+
+def seen_of(item: Item) -> SeenRequests:
+    """Read which signed requests are remembered.
+
+    Raises:
+        DamagedItemError: the item cannot be understood; no retry helps.
+
+    """
+    return _reading(
+        "seen requests",
+        lambda: SeenRequests(
+            MappingProxyType({name: _parsed_moment(at) for name, at in _named_texts(item, "seen")}),
+            _natural(item, "revision"),
+        ),
+    )
 
 
 # --- declared use --------------------------------------------------------------------------------------------------

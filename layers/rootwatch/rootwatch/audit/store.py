@@ -22,6 +22,7 @@ from rootwatch.audit.items import (
     KeptReport,
     Proof,
     ProofState,
+    SeenRequests,
     Step,
     Thread,
     WatchState,
@@ -71,8 +72,9 @@ from rootwatch.audit.items import (
     proof_state_item,
     proof_state_key,
     proof_state_of,
-    request_item,
     request_key,
+    seen_item,
+    seen_of,
     source_item,
     source_key,
     source_of,
@@ -443,19 +445,28 @@ class AuditStore:
         return step_of(item) if item else None
 
     def is_first(self, digest: str, now: datetime) -> bool:
-        """Remember a signed request by its hash, and return whether it came for the first time today (UTC).
+        """Remember a signed request by its hash, and return whether it came for the first time within an hour.
 
-        Its signature holds for minutes, so that what comes again another day fails by that; around midnight the day
-        before counts, too.
+        Its signature holds for minutes, so that what comes again later fails by that. What is older is forgotten when
+        the item that remembers it is written again: nothing is ever removed, and nothing grows without end.
+
+        Raises:
+            StoreConflictError: somebody else wrote the same item each of `MOST_CHANGES` times; a retry helps.
+            DamagedItemError: what is remembered cannot be understood; another request has another item.
+
         """
-        days = [f"{day:%Y-%m-%d}" for day in (now, now - timedelta(days=1))]
-        if any(item is not None for item in self._table.get([request_key(day, digest) for day in days])):
-            return False
-        try:
-            self._table.write([Put(request_item(days[0], digest), absent=True)])
-        except StoreConflictError:
-            return False
-        return True
+        for _ in range(MOST_CHANGES):
+            (item,) = self._table.get([request_key(digest)])
+            before = seen_of(item) if item else SeenRequests()
+            if digest in before.seen:
+                return False
+            fresh = {name: at for name, at in before.seen.items() if now - at < REQUESTS_REMEMBERED}
+            after = SeenRequests({**fresh, digest: now}, before.revision + 1)
+            with suppress(StoreConflictError):
+                self._table.write([Put(seen_item(digest, after), expects=("revision", before.revision or None))])
+                return True
+        message = "The item that remembers this request was changed meanwhile, each time."
+        raise StoreConflictError(message)
 
     def unanswered(self) -> Iterator[str]:
         """Yield the ids of the incidents about which people may be asked; one of a moment ago may be missing."""
@@ -883,6 +894,8 @@ MOST_COPIES: Final = 20
 
 LOOK_BACK: Final = timedelta(hours=24)
 """How far from a closed incident a record may lie and still make us read it; more than an incident may rest."""
+REQUESTS_REMEMBERED: Final = timedelta(hours=1)
+"""A signature is taken five minutes before and after its time, and clocks may differ; longer than all of it."""
 MOST_CHANGES: Final = 5
 """Times that a place is read again after somebody else wrote it."""
 MOST_USES: Final = 50
