@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rootwatch.alert import visible
+from rootwatch.alert import shown, visible
 from rootwatch.audit.items import moment_text
 from rootwatch.audit.store import AuditStore
 from rootwatch.coverage import Place
@@ -98,7 +98,7 @@ def _print_table(places: Sequence[Place], now: datetime) -> None:
     for place in places:
         state = state_of(place, now)
         ages = [_ago(moment, now) for moment in (place.heartbeat_at, place.canary_at, place.record_at)]
-        where = visible(place.account_id, 20), visible(place.region, 20)
+        where = shown(place.account_id, 20), shown(place.region, 20)
         table.add_row(*where, Text(state, style=_STYLES[state]), *ages)
     console.print(table)
     console.print()

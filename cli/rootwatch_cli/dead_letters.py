@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from rootwatch.alert import visible
+from rootwatch.alert import shown
 from rootwatch.audit.table import Key
 
 LONGEST: Final = 300
@@ -84,7 +84,7 @@ def judge(letter: Letter, *, rejected_again: bool = False) -> Judged:
     if reason is None:
         why = "detect failed on it again and again for eight hours; its log says why"
         return Judged(letter, about, why, Way.INTAKE)
-    why = f"detect could not read it: {visible(reason, LONGEST)}"
+    why = f"detect could not read it: {shown(reason, LONGEST)}"
     return Judged(letter, about, why, Way.INTAKE if rejected_again else Way.STAYS)
 
 
@@ -102,7 +102,7 @@ def _about(envelope: Mapping[str, object]) -> str:
         return "not an event of EventBridge"
     account = detail.get("recipientAccountId") or envelope.get("account")
     name, time = detail.get("eventName") or "an event without a name", detail.get("eventTime") or "no stated time"
-    return f"{visible(name, 80)} in account {visible(account or 'not stated', 40)} at {visible(time, 40)}"
+    return f"{shown(name, 80)} in account {shown(account or 'not stated', 40)} at {shown(time, 40)}"
 
 
 _CODES: Final[Mapping[str, str]] = {
@@ -118,10 +118,10 @@ _CODES: Final[Mapping[str, str]] = {
 
 
 def _of_eventbridge(attributes: Mapping[str, str]) -> str:
-    target = visible(attributes.get("TARGET_ARN") or "a target that is not stated", 200)
+    target = shown(attributes.get("TARGET_ARN") or "a target that is not stated", 200)
     code = attributes.get("ERROR_CODE") or "no code"
-    words = _CODES.get(code) or visible(attributes.get("ERROR_MESSAGE") or "no message", 200)
-    return f"EventBridge could not hand it to {target}: {words} ({visible(code, 60)})"
+    words = _CODES.get(code) or shown(attributes.get("ERROR_MESSAGE") or "no message", 200)
+    return f"EventBridge could not hand it to {target}: {words} ({shown(code, 60)})"
 
 
 _CHANNEL: Final = re.compile(r":function:[A-Za-z0-9-]+-notify-(sns|slack)(?::|$)")
@@ -133,16 +133,16 @@ def _of_notifier(letter: Letter) -> Judged:
     reason = letter.attributes.get("reason")
     if isinstance(pk, str) and isinstance(sk, str):
         channel = sk.split("#")[1] if sk.startswith("DELIVERY#") and sk.count("#") == 2 else None  # noqa: PLR2004
-        why = visible(reason or "the notifier gave no reason", LONGEST)
+        why = f"the notifier left it: {shown(reason, LONGEST)}" if reason else "the notifier gave no reason"
         way = Way.LEDGER if channel else Way.STAYS
-        about = f"alert {visible(sk.rpartition('#')[2], 20)} of {visible(pk, 80)} on {visible(channel or '?', 20)}"
+        about = f"alert {shown(sk.rpartition('#')[2], 20)} of {shown(pk, 80)} on {shown(channel or '?', 20)}"
         return Judged(letter, about, why, way, Key(pk, sk), channel)
     context = document.get("requestContext")
     function = str(context.get("functionArn", "")) if isinstance(context, Mapping) else ""
     found = _CHANNEL.search(function)
     if found and isinstance(document.get("DDBStreamBatchInfo"), Mapping):
-        condition = visible(context.get("condition") if isinstance(context, Mapping) else "", 60)
+        condition = shown(context.get("condition") if isinstance(context, Mapping) else "", 60)
         why = f"what the channel did not take within an hour was passed over by the stream ({condition})"
         return Judged(letter, f"a place in the stream, for {found[1]}", why, Way.CHANNEL, channel=found[1])
-    why = visible(reason or "nothing says what it is", LONGEST)
+    why = f"it says of itself: {shown(reason, LONGEST)}" if reason else "nothing says what it is"
     return Judged(letter, "not a delivery and no place in the stream", why, Way.STAYS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from rootwatch.alert import visible
+from rootwatch.alert import shown, visible
 from rootwatch.context.observation import Observation
 from rootwatch.detections.detection import OwnResources
 from rootwatch.errors import UnreadableRecordError
@@ -105,12 +105,12 @@ def _lines(observation: Observation) -> Text:
     record, severity = observation.record, str(observation.severity or "info")
     moment = f"{record.event_time:%Y-%m-%d %H:%M:%S}" if record.event_time else "time not stated    "
     detections = ", ".join(finding.detection.stem for finding in observation.findings)
-    source = observation.source.ip or visible(observation.source.raw or "source not stated", 40)
+    source = observation.source.ip or shown(observation.source.raw or "source not stated", 40)
     return Text.assemble(
         f"{moment}  ",
         (f"{severity:<8}", SEVERITY_STYLES[severity]),
-        f"  {visible(record.account_id or 'account not stated', 20):<12}  ",
-        (visible(record.event_name or "event not stated", 48), "bold"),
+        f"  {shown(record.account_id or 'account not stated', 20):<12}  ",
+        (shown(record.event_name or "event not stated", 48), "bold"),
         "\n" + " " * 21,
         (f"{detections}\n" + " " * 21, SEVERITY_STYLES[severity]),
         f"{record.actor.kind}, {record.outcome}, {source}",

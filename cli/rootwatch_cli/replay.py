@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 TOPIC_ARN = "arn:aws:sns:us-east-1:111122223333:rootwatch-alerts"
 """The topic that `--render sns` names: offline there is none."""
 
+WIDTH = 84
+"""Columns of an alert on the terminal."""
+
 _ALERT_FIELDS = (
     "alert_id", "incident_id", "account_id", "time", "why", "severity", "headline", "detections", "event_ids", "counts",
     "chain",
@@ -113,7 +116,7 @@ def _line(value: object) -> None:
 def _panel(alert: Alert, runbook_url: str) -> Panel:
     text = sns.email_text(alert, runbook_url).rstrip()
     title = Text(f"{alert.severity.upper()} · {', '.join(alert.why)}")
-    return Panel(Text(text), title=title, border_style=SEVERITY_STYLES[str(alert.severity)], width=84)
+    return Panel(Text(text), title=title, border_style=SEVERITY_STYLES[str(alert.severity)], width=WIDTH)
 
 
 def _print_summary(summary: ReplaySummary, *, as_json: bool, render: str | None) -> None:

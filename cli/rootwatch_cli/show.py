@@ -144,7 +144,7 @@ def _act(item: Item) -> Entry:
         record = read_document(record_of(item))
         severity = Severity(str(item.get("severity")))
     except (DamagedItemError, UnreadableRecordError, ValueError):
-        words = f"an event that cannot be read any more: {visible(key_of(item).sk, 200)}"
+        words = f"an event that cannot be read any more: {shown(key_of(item).sk, 200)}"
         return Entry(at, "damage", words, document)
     fresh = {finding.detection.id: finding for finding in detect(record, OwnResources())}
     stored = item.get("detections")
@@ -176,7 +176,7 @@ def _of_items(items: Iterable[Item], opened_at: datetime) -> Iterator[Entry]:
             elif sk.startswith("STEP#"):
                 yield _step(sk, item)
         except DamagedItemError as error:
-            yield Entry(opened_at, "damage", f"{visible(sk, 200)}: {error}", {"sk": sk})
+            yield Entry(opened_at, "damage", f"{shown(sk, 200)}: {error}", {"sk": sk})
     for alert in alerts:
         of_it = deliveries.get(alert.number, [])
         due_at = min((delivery.due_at for delivery in of_it), default=alert.time)

@@ -20,6 +20,32 @@ HOSTILE_TEXTS = (
 )  # fmt: skip
 """Texts that break programs which do not expect them."""
 
+FORGED = "FORGED"
+"""How a line begins that a hostile text tries to smuggle in."""
+_ATTACKS = (
+    "<!channel> <!here> @everyone ", "<@U0123456789> <#C0123456789> <!subteam^S0123456789> ",
+    "<https://evil.example.com|sign in here> ", "https://evil.example.com/?a=b ", "www.evil.example.org ",
+    "EVIL.EXAMPLE.COM/x ", "&lt;!channel&gt; &amp;lt; ", "*bold* _it_ ~no~ `code` ```", ":rotating_light: :shrug: ",
+    f"\n{FORGED}: all is well\n", f"\r\n{FORGED}: x\r\n\r\n", f"\x0b{FORGED}: x\x85{FORGED}: y\u2028{FORGED}: z\u2029",
+    f"\n\n---\n```\n{FORGED}: CRITICAL\n", '"}\n{"FORGED": true}\n', "\x1b[2J\x1b]8;;https://evil.example.com\x07x",
+    "\x00\x07\x08\x7f\x9b31m", "\u202egnp.exe\u2066x\u2069\u061c\u200f", "a\u200bb\u200d\ufeff\u00ad\u2060 ",
+    "e\u0301\u0302\u0303\u20dd", "\u115f\u3164\u2800\uffa0", "\U000e0041\U000e0042\ue000\ufff0",
+    '=HYPERLINK("https://evil.example.com")', "+1+1", "@SUM(1+1)", "-2+3+cmd|' /C calc'!A0", "\t=1+1",
+    "\ud800", "\udfff\ud800", "\U00010000\U0001f534", "\ufdfa\ufb03", "\u2024\uff0ecom evil\u3002example\uff0ecom ",
+    "x", "&", "<", ">", "|", "\\", "%s {0} ${x} ", "[bold red]x[/] ", "\u00b7 ", " ",
+)  # fmt: skip
+_SIZES = (1, 1, 1, 2, 40, 1_000, 10_000, 100_000)
+
+
+def _grown(parts: list[str], size: int) -> str:
+    """A text made of these parts again and again, at least of this many characters."""
+    text = "".join(parts)
+    return text * (1 + size // max(1, len(text)))
+
+
+ATTACKS = st.builds(_grown, st.lists(st.sampled_from(_ATTACKS), min_size=1, max_size=4), st.sampled_from(_SIZES))
+"""Texts that mention, link, format, forge lines, hide, reorder or break characters, of one character to 100 KB."""
+
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),

@@ -1,7 +1,6 @@
 """What Slack gets: within Block Kit's limits, hostile text that stays text, and an address that nobody sees."""
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,9 +8,9 @@ import pytest
 import requests
 
 from rootwatch.alert import DO_NOT, Alert, compose
+from rootwatch.channels.forms import escaped
 from rootwatch.channels.slack import (
     bare_payload,
-    escaped,
     parent_payload,
     payload,
     plain_payload,
@@ -22,7 +21,8 @@ from rootwatch.detections.detection import Severity
 from rootwatch.errors import DeliveryError, DeliveryFailedError, DeliveryRefusedError
 from rootwatch_cli.slack_receiver import problem_with
 from tests.builders import all_specimens, load_specimen
-from tests.unit.workbench import Changes, check_slack, fold_all, make_alert, make_observation
+from tests.unit.limits import check_slack, check_tame_on_slack
+from tests.unit.workbench import fold_all, make_alert, make_observation
 
 RUNBOOK = "https://runbook.example.com/root?a=1&b=<2>"
 ORIGIN = "https://hooks.slack.com"
@@ -64,27 +64,6 @@ def test_every_specimen_s_alert_is_one_that_slack_takes() -> None:
             check_slack(message)
 
 
-def hostile_alert() -> Alert:
-    """An alert in which every text of the record is hostile."""
-    fields = ("eventName", "awsRegion", "userAgent", "sourceIPAddress", "errorMessage", "eventID")
-    texts = Changes(dict.fromkeys(fields, HOSTILE))
-    return make_alert("logging_tampered", **(texts | {"eventName": "StopLogging", "addendum": {"reason": HOSTILE}}))
-
-
-def test_hostile_values_stand_in_plain_text_only() -> None:
-    """No value of a record is in a field that Slack interprets, and rich text holds neither links nor mentions."""
-    message = payload(hostile_alert(), RUNBOOK)
-    assert "evil[.]example[.]com" in json.dumps(message)
-    for each in objects(message["blocks"]):
-        if each.get("type") == "mrkdwn":
-            assert each["text"] == "<https://runbook.example.com/root?a=1&amp;b=&lt;2&gt;|Runbook>"
-        assert each.get("type") not in {"link", "user", "usergroup", "channel", "broadcast", "emoji"}
-        if each.get("type") == "plain_text":
-            assert each["emoji"] is False
-    assert message["unfurl_links"] is False
-    assert message["unfurl_media"] is False
-
-
 def test_the_notification_s_text_is_escaped() -> None:
     """In `text`, which Slack does interpret, no mention and no link of a record's survives."""
     alert = dataclasses.replace(make_alert(), headline=f"Root {HOSTILE}")
@@ -92,8 +71,9 @@ def test_the_notification_s_text_is_escaped() -> None:
     assert "<" not in text
     assert ">" not in text
     assert "&lt;!channel&gt;" in text
-    assert escaped("a & <b>") == "a &amp; &lt;b&gt;"
-    assert escaped("&lt;") == "&amp;lt;"
+    assert escaped("a & <b>", 99) == "a &amp; &lt;b&gt;"
+    assert escaped("&lt;", 99) == "&amp;lt;"
+    assert escaped("a&&b", 9) == "a&amp;…"
 
 
 @pytest.mark.parametrize("filler", ["x", "<", "&", "🔴", "\u202e", "\n", "*"])
@@ -173,9 +153,9 @@ def test_rendering_is_pure() -> None:
 
 
 @pytest.mark.parametrize("is_open", [True, False])
-@pytest.mark.parametrize("filler", ["x", "<!channel> ", "&", "🔴", "\u202e", "\n", "evil.example.com "])
-def test_the_parent_is_within_the_limits_and_hostile_text_stays_text(filler: str, is_open: bool) -> None:  # noqa: FBT001
-    """Whatever an incident holds, its parent is one that Slack takes, with no mention, no link and no hidden mark."""
+@pytest.mark.parametrize("filler", ["x", "<!channel> ", "🔴", "evil.example.com "])
+def test_the_parent_of_a_full_incident_is_within_the_limits(filler: str, is_open: bool) -> None:  # noqa: FBT001
+    """With every set of the incident full, the message is one that Slack takes, and says whether it is over."""
     _, [outcome] = fold_all([make_observation("write", eventName=filler * 5_000)])
     [due] = outcome.alerts
     alert = dataclasses.replace(
@@ -185,10 +165,7 @@ def test_the_parent_is_within_the_limits_and_hostile_text_stays_text(filler: str
     for message in (parent_payload(alert, incident), parent_payload(alert, None)):
         check_slack(message)
         assert problem_with(message) is None
-        assert "<" not in message["text"]
-        assert "\u202e" not in json.dumps(message, ensure_ascii=False)
-        assert "evil.example.com" not in json.dumps(message)
-        assert all(each["type"] != "mrkdwn" for each in objects(message["blocks"]) if "type" in each)
+        check_tame_on_slack(message)
     assert ("CLOSED" if not is_open else "OPEN") in parent_payload(alert, incident)["text"]
 
 
@@ -231,7 +208,7 @@ def test_the_plain_text_holds_what_matters() -> None:
     text = plain_payload(alert)["text"]
     assert text.startswith("🔴 CRITICAL: Root signed in to the console WITHOUT MFA")
     for part in (*(value for _, value in alert.facts), *alert.next_steps, *alert.marks):
-        assert escaped(part) in text
+        assert escaped(part, 3000) in text
 
 
 @pytest.mark.parametrize("form", [plain_payload, bare_payload])

@@ -12,7 +12,8 @@ from rootwatch.channels.sns import alert_document, bare_arguments, email_text, p
 from rootwatch.detections.catalogue import CATALOGUE
 from rootwatch.errors import DeliveryFailedError, MessageRefusedError
 from tests.builders import all_specimens, load_specimen
-from tests.unit.workbench import TOPIC, check_sns, fold_all, make_alert, make_observation
+from tests.unit.limits import check_sns
+from tests.unit.workbench import TOPIC, fold_all, make_alert, make_observation
 
 RUNBOOK = "https://runbook.example.com/root"
 HOSTILE = (
@@ -56,20 +57,6 @@ def test_every_specimen_s_alert_is_one_that_sns_takes() -> None:
             check_sns(dict(publish_arguments(compose(due), TOPIC, RUNBOOK)))
             count += 1
     assert count > 30
-
-
-@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:24])
-def test_hostile_text_stays_within_the_limits(text: str) -> None:
-    """Whatever stands in a record, subject, SMS, attributes and the whole publish stay within what SNS takes."""
-    alert = hostile_alert(text)
-    arguments = publish_arguments(alert, TOPIC, RUNBOOK)
-    check_sns(dict(arguments))
-    assert "\n" not in arguments["Subject"]
-    message = message_of(alert)
-    assert len(message["sms"]) <= 140
-    assert message["sms"].isascii()
-    assert message["sms"].isprintable()
-    assert "://" not in message["sms"] + arguments["Subject"]
 
 
 def test_the_message_speaks_to_every_protocol() -> None:

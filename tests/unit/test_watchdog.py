@@ -57,7 +57,8 @@ from rootwatch.watchdog import (
 )
 from rootwatch_cli.slack_receiver import problem_with
 from tests.builders import build_envelope
-from tests.unit.workbench import IDLE, NOW, TOPIC, CheckedTable, check_slack, make_message, make_recorder
+from tests.unit.limits import check_slack
+from tests.unit.workbench import IDLE, NOW, TOPIC, CheckedTable, make_message, make_recorder
 
 HERE = ("999988887777", "us-east-1")
 ACCOUNTS = tuple(f"1111222233{number:02}" for number in range(5))

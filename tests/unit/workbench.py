@@ -20,6 +20,7 @@ from rootwatch.incident import AccountState, FoldOutcome, fold
 from rootwatch.pipeline import Message, Recorder
 from rootwatch.record import Record, read_envelope
 from tests.builders import build_envelope
+from tests.unit.limits import check_slack, check_sns
 
 NOW: Final = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
 ACCOUNT: Final = "111122223333"
@@ -125,68 +126,3 @@ def check_channels(alert: Alert) -> None:
     """An alert renders on every channel within the channel's limits."""
     check_slack(slack.payload(alert, "https://runbook.example.com/root"))
     check_sns(dict(sns.publish_arguments(alert, TOPIC, "https://runbook.example.com/root")))
-
-
-def check_slack(message: Mapping[str, Any]) -> None:
-    """A Slack message is within the limits of Block Kit: https://docs.slack.dev/reference/block-kit/blocks"""
-    json.dumps(message, ensure_ascii=False).encode()
-    assert 0 < len(message["text"]) <= 3000
-    assert 0 < len(message["blocks"]) <= 50
-    for block in message["blocks"]:
-        if block["type"] == "header":
-            _check_text(block["text"], 150, {"plain_text"})
-        elif block["type"] == "section":
-            assert ("text" in block) or block["fields"]
-            if "text" in block:
-                _check_text(block["text"], 3000, {"plain_text", "mrkdwn"})
-            assert len(block.get("fields", [])) <= 10
-            for entry in block.get("fields", []):
-                _check_text(entry, 2000, {"plain_text", "mrkdwn"})
-        elif block["type"] == "context":
-            assert 0 < len(block["elements"]) <= 10
-            for entry in block["elements"]:
-                _check_text(entry, 2000, {"plain_text", "mrkdwn"})
-        elif block["type"] == "rich_text":
-            assert block["elements"]
-            for element in block["elements"]:
-                _check_rich(element)
-        else:
-            assert block == {"type": "divider"}
-
-
-def _check_rich(element: Mapping[str, Any]) -> None:
-    """Rich text is made of sections and lists of plain text elements; none of them a link, a mention or an emoji."""
-    if element["type"] == "text":
-        assert element.keys() <= {"type", "text", "style"}
-        assert 0 < len(element["text"]) <= 3000
-    else:
-        assert element["type"] in {"rich_text_section", "rich_text_list"}
-        assert element["elements"]
-        for entry in element["elements"]:
-            _check_rich(entry)
-
-
-def _check_text(entry: Mapping[str, Any], longest: int, kinds: set[str]) -> None:
-    assert entry["type"] in kinds
-    assert 0 < len(entry["text"]) <= longest
-
-
-def check_sns(arguments: Mapping[str, Any]) -> None:
-    """The arguments of a publish are within SNS's limits: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
-    subject = arguments["Subject"]
-    assert 0 < len(subject) < 100
-    assert subject.isascii()
-    assert subject.isprintable()
-    assert not subject.startswith(" ")
-    attributes = arguments["MessageAttributes"]
-    size = len(arguments["Message"].encode())
-    for name, attribute in attributes.items():
-        assert attribute["StringValue"]
-        size += len(name) + len(attribute["DataType"]) + len(attribute["StringValue"].encode())
-    assert size < 256 * 1024
-    message = json.loads(arguments["Message"])
-    assert all(isinstance(text, str) and text for text in message.values())
-    assert message["default"]
-    assert len(message["sms"]) <= 140
-    for name in ("sqs", "lambda", "https"):
-        assert json.loads(message[name])["alert_id"]

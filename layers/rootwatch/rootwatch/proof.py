@@ -264,7 +264,7 @@ def quiet_notice(places: Sequence[Place], now: datetime) -> Notice:
     )
     paragraphs = (
         f"No heartbeat has come for more than two hours from: {_named(places)}.",
-        f"The longest quiet is {first.account_id} {first.region}, {heartbeat}.",
+        f"The longest quiet is {_named([first])}, {heartbeat}.",
         f"Until this is mended, root can act there unseen. {what}",
         "What to do: look up in CloudTrail there who changed what, and deploy template-forward.yaml again.",
         "If an account or region is gone for good: rootwatch coverage --retire ACCOUNT/REGION.",

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -79,7 +79,22 @@ def not_checked(what: str, mend: str = "") -> Verdict:
 
 def aws(deployment: Deployment, *arguments: str) -> str:
     """Return a command of the AWS CLI, quoted for a shell, in the stack's region."""
-    return shlex.join(["aws", *arguments, "--region", deployment.region])
+    return _joined(["aws", *arguments, "--region", deployment.region])
+
+
+def _joined(words: Iterable[str]) -> str:
+    """Return a command on one line, of which a person sees every character: names in it may be somebody else's."""
+    return " ".join(shlex.quote(word) if word.isprintable() else _escaped(word) for word in words)
+
+
+def _escaped(word: str) -> str:
+    r"""Return a word as $'...', which bash and zsh read: line ends and marks that nobody sees stand in it as codes."""
+    codes = (f"\\u{ord(each):04x}" if ord(each) < 0x10000 else f"\\U{ord(each):08x}" for each in word)  # noqa: PLR2004
+    told = (
+        f"\\{each}" if each in "\\'" else each if each.isprintable() else code
+        for each, code in zip(word, codes, strict=True)
+    )
+    return f"$'{''.join(told)}'"
 
 
 def as_json(value: Any) -> str:  # noqa: ANN401 - any JSON
@@ -97,7 +112,7 @@ def made_again(deployment: Deployment, logical_id: str) -> str:
 
 def rootwatch_command(deployment: Deployment, *arguments: str) -> str:
     """Return a command of ours on this stack, quoted for a shell."""
-    return shlex.join(["rootwatch", *arguments, "--stack", deployment.name, "--region", deployment.region])
+    return _joined(["rootwatch", *arguments, "--stack", deployment.name, "--region", deployment.region])
 
 
 def deploy(deployment: Deployment, parameters: str = "") -> str:

@@ -3,10 +3,13 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from rootwatch.alert import Alert
 from rootwatch.errors import DeliveryFailedError, MessageRefusedError
+
+LONGEST_LINE: Final = 900
+"""Bytes of a mail's line; https://www.rfc-editor.org/rfc/rfc5322#section-2.1.1 has 998."""
 
 _Message = TypeVar("_Message")
 _Answer = TypeVar("_Answer")
@@ -59,3 +62,35 @@ def bare_words(alert: Alert) -> str:
 
 def _safe(value: object) -> str:
     return re.sub(r"[^A-Za-z0-9~_-]", "?", str(value)[:80]) or "unknown"
+
+
+def mail_line(text: str) -> str:
+    """Return a paragraph of a mail as the one line that it is, at most as long as mail takes one.
+
+    Nothing of ours wraps it: the reader's program does, and no text of a record can begin a line.
+    """
+    encoded = text.encode("utf-8", "replace")
+    return f"{encoded[: LONGEST_LINE - 3].decode('utf-8', 'ignore')}…" if len(encoded) > LONGEST_LINE else text
+
+
+def units(text: str) -> int:
+    """Return how long a text is in the units of UTF-16: Slack says "characters", and no way to count them gives more.
+
+    Half a character counts as one.
+    """
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def fitting(text: str, longest: int) -> str:
+    """Return text of at most so many characters, however Slack counts them."""
+    if units(text) <= longest:
+        return text
+    encoded = text.encode("utf-16-le", "surrogatepass")
+    return f"{encoded[: 2 * longest - 2].decode('utf-16-le', 'ignore')}…"
+
+
+def escaped(text: str, longest: int) -> str:
+    """Return text in which Slack finds no mention and no link: only &, < and > are special to it."""
+    whole = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # Not half an escape at the end: & is no letter of a name.
+    return re.sub(r"&[a-z]{0,3}…\Z", "…", fitting(whole, longest))

@@ -5,22 +5,24 @@ https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 """
 
 import json
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rootwatch.alert import clock, visible
+from rootwatch.channels.forms import escaped, fitting, mail_line
 
 if TYPE_CHECKING:
     from types_boto3_sns.type_defs import PublishInputTypeDef
 
 LONGEST_HEADLINE: Final = 99
 """Characters of an SNS subject; Slack's header takes 150."""
-LONGEST_PARAGRAPH: Final = 1000
+LONGEST_PARAGRAPH: Final = 900
 MOST_PARAGRAPHS: Final = 10
-_WIDTH: Final = 72
+LONGEST_HEADER: Final = 150
+LONGEST_TEXT: Final = 3000
+"""Both on Slack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,9 @@ def slack_payload(notice: Notice) -> dict[str, Any]:
     """Return the message of a notice as Slack takes it: `plain_text`, which Slack does not interpret, but for links."""
     sign = "⚠️" if notice.urgent else "✅"
     # Escaped, because the notification's text is the one thing here that Slack reads as markup.
-    text = notice.headline.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain(f"{sign} Rootwatch: {notice.headline}")}]
+    text = escaped(notice.headline, LONGEST_TEXT)
+    title = f"{sign} Rootwatch: {notice.headline}"
+    blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain(title, LONGEST_HEADER)}]
     blocks += [{"type": "section", "text": _plain(paragraph)} for paragraph in notice.paragraphs]
     blocks += [
         {"type": "section", "text": {"type": "mrkdwn", "text": f"<{address}|{label}>"}}
@@ -66,8 +69,8 @@ def slack_payload(notice: Notice) -> dict[str, Any]:
     return {"text": f"{sign} Rootwatch: {text}", "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
-def _plain(text: str) -> dict[str, Any]:
-    return {"type": "plain_text", "text": text, "emoji": False}
+def _plain(text: str, longest: int = LONGEST_TEXT) -> dict[str, Any]:
+    return {"type": "plain_text", "text": fitting(text, longest), "emoji": False}
 
 
 def sns_arguments(notice: Notice, topic_arn: str) -> "PublishInputTypeDef":
@@ -76,11 +79,11 @@ def sns_arguments(notice: Notice, topic_arn: str) -> "PublishInputTypeDef":
     The attribute `severity` lets a pager that takes only high and critical hear of trouble, and not of its end.
     """
     severity = "high" if notice.urgent else "info"
-    lines = [*textwrap.wrap(notice.headline, _WIDTH)]
+    lines = [mail_line(notice.headline)]
     for paragraph in notice.paragraphs:
-        lines += ["", *textwrap.wrap(paragraph, _WIDTH, break_on_hyphens=False)]
+        lines += ["", mail_line(paragraph)]
     for label, address in notice.links:
-        lines += ["", f"{label}:", address]  # not wrapped: it would lead nowhere
+        lines += ["", f"{label}:", address]
     text = "\n".join([*lines, "", f"About the watch itself, {clock(notice.at)}"]) + "\n"
     document = json.dumps(
         {

@@ -23,7 +23,7 @@ from rootwatch.alert import (
     standing,
     story,
 )
-from rootwatch.channels.forms import bare_words
+from rootwatch.channels.forms import bare_words, escaped, fitting
 from rootwatch.detections.detection import Severity
 from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError, MessageRefusedError
 from rootwatch.incident import Incident, TriageState, Why
@@ -110,7 +110,9 @@ def payload(alert: Alert, runbook_url: str = "", buttons: Sequence[dict[str, Any
         blocks.append({"type": "section", "text": _markdown(f"{_CHANNEL} nobody has answered this yet.")})
     blocks += [{"type": "rich_text", "elements": elements} for elements in (first, then) if elements]
     if runbook_url:
-        blocks.append({"type": "section", "text": _markdown(f"<{escaped(runbook_url)}|Runbook>"), "expand": True})
+        blocks.append(
+            {"type": "section", "text": _markdown(f"<{escaped(runbook_url, LONGEST_TEXT)}|Runbook>"), "expand": True}
+        )
     if alert.trust:
         blocks.append({"type": "context", "elements": [_plain(SEPARATOR.join(alert.trust), LONGEST_ELEMENT)]})
     blocks += buttons
@@ -123,7 +125,7 @@ def payload(alert: Alert, runbook_url: str = "", buttons: Sequence[dict[str, Any
         blocks.append({"type": "context", "elements": [_plain(f"Detected: {titles}", LONGEST_ELEMENT)]})
     blocks.append({"type": "context", "elements": [_plain("\n".join(alert.marks), LONGEST_ELEMENT)]})
     return {
-        "text": f"{_CHANNEL} " * mentions_channel(alert) + escaped(f"{sign}: {alert.headline}")[:LONGEST_TEXT],
+        "text": f"{_CHANNEL} " * mentions_channel(alert) + escaped(f"{sign}: {alert.headline}", LONGEST_TEXT),
         "blocks": blocks,
         "unfurl_links": False,
         "unfurl_media": False,
@@ -173,7 +175,7 @@ def parent_payload(alert: Alert, incident: Incident | None, buttons: Sequence[di
     where = f"incident {shown(alert.incident_id, 64)}; every alert is in the thread of this message"
     blocks.append({"type": "context", "elements": [_plain(where, LONGEST_ELEMENT)]})
     text = SEPARATOR.join((title, str(severity), shown(alert.headline, LONGEST_HEADLINE)))
-    return {"text": escaped(text)[:LONGEST_TEXT], "blocks": blocks}
+    return {"text": escaped(text, LONGEST_TEXT), "blocks": blocks}
 
 
 def _answered(incident: Incident) -> str:
@@ -223,18 +225,11 @@ def bare_payload(alert: Alert) -> dict[str, Any]:
 
 
 def _text_only(text: str) -> dict[str, Any]:
-    shortened = re.sub(r"&[a-z]{0,3}\Z", "", escaped(text)[:LONGEST_TEXT])  # not half an escape at the end
-    return {"text": shortened, "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
-
-
-def escaped(text: str) -> str:
-    """Return text in which Slack finds no mention and no link: only &, < and > are special to it."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return {"text": escaped(text, LONGEST_TEXT), "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
 
 
 def _plain(text: str, longest: int) -> dict[str, Any]:
-    shortened = text if len(text) <= longest else f"{text[: longest - 1]}…"
-    return {"type": "plain_text", "text": shortened or "not stated", "emoji": False}
+    return {"type": "plain_text", "text": fitting(text, longest) or "not stated", "emoji": False}
 
 
 def _section(*elements: dict[str, Any]) -> dict[str, Any]:
@@ -242,7 +237,7 @@ def _section(*elements: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(text: str, *, bold: bool = False) -> dict[str, Any]:
-    element: dict[str, Any] = {"type": "text", "text": text[:LONGEST_ELEMENT] or "not stated"}
+    element: dict[str, Any] = {"type": "text", "text": fitting(text, LONGEST_ELEMENT) or "not stated"}
     return element | {"style": {"bold": True}} if bold else element
 
 

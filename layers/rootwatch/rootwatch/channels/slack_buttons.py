@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rootwatch.alert import shown, standing
+from rootwatch.channels.forms import escaped, fitting, units
 from rootwatch.incident import Incident, TriageState
 
 PREFIX: Final = "rootwatch:"
@@ -103,7 +104,12 @@ def form(incident: Incident, subject: Subject) -> dict[str, Any]:
     ]  # fmt: skip
     about = _about(incident)
     blocks = [_section(about), *_inputs(), {"type": "actions", "elements": elements}]
-    return {"response_type": "ephemeral", "replace_original": False, "text": _escaped(about), "blocks": blocks}
+    return {
+        "response_type": "ephemeral",
+        "replace_original": False,
+        "text": escaped(about, LONGEST_TEXT),
+        "blocks": blocks,
+    }
 
 
 def _about(incident: Incident) -> str:
@@ -135,12 +141,11 @@ def missing(typed: Mapping[str, str]) -> dict[str, str]:
 
 def told(words: str) -> dict[str, Any]:
     """Return a message that only whoever pressed sees."""
-    text = words[:LONGEST_TEXT]
     return {
         "response_type": "ephemeral",
         "replace_original": False,
-        "text": _escaped(text)[:LONGEST_TEXT],
-        "blocks": [_section(text)],
+        "text": escaped(words, LONGEST_TEXT),
+        "blocks": [_section(words)],
     }
 
 
@@ -166,16 +171,16 @@ def step_message(words: str, incident: Incident, deployment: str | None, mark: s
     blocks.append({"type": "context", "elements": [_plain(where)]})
     blocks += buttons(incident, deployment) if deployment else []
     text = f"{words} (account {shown(incident.account_id, 40)})"
-    return {"text": _escaped(text)[:LONGEST_TEXT], "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+    return {"text": escaped(text, LONGEST_TEXT), "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
 def timeline_words(incident: Incident, lines: Sequence[str]) -> str:
     """Return an incident's timeline as far as it fits one message, the latest lines kept."""
     head = f"Incident {incident.id}, account {shown(incident.account_id, 40)}. {standing(incident)}."
     kept: list[str] = []
-    room = LONGEST_TEXT - len(head) - 120
+    room = LONGEST_TEXT - units(head) - 120
     for line in reversed(lines):
-        room -= len(line) + 1
+        room -= units(line) + 1
         if room < 0:
             kept.append(f"({len(lines) - len(kept)} earlier lines: rootwatch show {incident.id})")
             break
@@ -188,8 +193,4 @@ def _section(text: str) -> dict[str, Any]:
 
 
 def _plain(text: str) -> dict[str, Any]:
-    return {"type": "plain_text", "text": text[:LONGEST_TEXT] or "not stated", "emoji": False}
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return {"type": "plain_text", "text": fitting(text, LONGEST_TEXT) or "not stated", "emoji": False}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rootwatch.alert import DO_NOT, SEPARATOR, Alert, detection_title, unlinked
-from rootwatch.channels.forms import bare_words
+from rootwatch.channels.forms import bare_words, mail_line
 from rootwatch.errors import DeliveryFailedError, MessageRefusedError
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 LONGEST_SUBJECT: Final = 99
 LONGEST_SMS: Final = 139
 DETAILS: Final = "---- Details ----"
-LONGEST_LINE: Final = 900
-"""Bytes of a mail's line; https://www.rfc-editor.org/rfc/rfc5322#section-2.1.1 has 998."""
 _REFUSED: Final[Mapping[str, str]] = {
     "InvalidParameter": "SNS does not take the message",
     "InvalidParameterValue": "SNS does not take the message",
@@ -190,12 +188,7 @@ def email_text(alert: Alert, runbook_url: str = "") -> str:
     lines += [f"{label}: {value}" for label, value in alert.facts]
     lines += [f"Detected: {detection_title(detection)} ({detection})" for detection in alert.detections]
     lines += [f"Mark: {mark}" for mark in alert.marks]
-    return "\n".join(map(_line, lines)) + "\n"
-
-
-def _line(text: str) -> str:
-    encoded = text.encode("utf-8", "replace")
-    return f"{encoded[: LONGEST_LINE - 3].decode('utf-8', 'ignore')}…" if len(encoded) > LONGEST_LINE else text
+    return "\n".join(map(mail_line, lines)) + "\n"
 
 
 def _ascii(text: str) -> str:
