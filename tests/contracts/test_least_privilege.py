@@ -161,6 +161,14 @@ class Run:
         }  # fmt: skip
         self.call("DetectFunction", as_sqs_event([envelope]))
 
+    def beat(self) -> None:
+        """Let detect take the heartbeat of a forwarder."""
+        scheduled = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        detail = {"eventName": probe.HEARTBEAT_NAME, "scheduledTime": scheduled, "executionId": "1"}
+        place = {"account": "444455556666", "region": REGION}
+        envelope = {"source": probe.HEARTBEAT_SOURCE, "time": scheduled, "detail": detail, **place}
+        self.call("DetectFunction", as_sqs_event([envelope]))
+
     def notify(self, channel: str) -> None:
         """Let a notifier have every ledger of its channel, as the stream hands it over."""
         records = [
@@ -353,6 +361,7 @@ def _play(run: Run) -> None:
     # The watchdog's first run sends a canary, which comes back.
     run.call("WatchdogFunction", {})
     run.return_canary()
+    run.beat()
     run.notify("sns")
     run.notify("slack")
     # An hour later the incidents end; Slack is away, and then refuses for good.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rootwatch.audit.items import PROBES, DeliveryState, Proof, Sending, place_key, proof_state_key
+from rootwatch.audit.items import PROBES, DeliveryState, HeardHours, Proof, Sending, place_key, proof_state_key
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Key, Put, Table
 from rootwatch.channels.notice import Notice
@@ -410,14 +410,19 @@ def test_root_content_in_a_heartbeat_is_recorded_as_forged(memory: Bench) -> Non
 
 
 def test_a_replayed_heartbeat_keeps_nobody_alive(memory: Bench) -> None:
-    """A heartbeat counts once, and one that a later one overtook does not count at all."""
-    first = beat(memory.now)
+    """A heartbeat counts once, and one that a later one overtook proves its own hour and keeps nobody alive."""
+    overtaken, first = beat(memory.now - HOUR), beat(memory.now)
     assert memory.take(first).fate is Fate.PROOF
     memory.now += HOUR
     assert memory.take(first).fate is Fate.DUPLICATE
+    assert memory.take(overtaken).fate is Fate.PROOF
+    assert memory.take(overtaken).fate is Fate.DUPLICATE
     place = memory.store.place(OTHER, "eu-west-1")
     assert place is not None
     assert place.heartbeat_at == memory.now - HOUR
+    months = {f"{memory.now - back * HOUR:%Y-%m}" for back in (1, 2)}
+    heard = [each for month in months for each in memory.store.heard_hours(month)]
+    assert sum(hours.bit_count() for each in heard if isinstance(each, HeardHours) for hours in each.days.values()) == 2
 
 
 def test_who_falls_silent_is_told_once_and_every_day(bench: Bench) -> None:

@@ -1,15 +1,18 @@
 """What the tests of the report work with: a table that was filled through the real pipeline, and the report of it."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from rootwatch.audit.items import DeliveryState
+from rootwatch.audit.items import DeliveryState, probe_item
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Item, Put
 from rootwatch.delivery import Sent, deliver
 from rootwatch.pipeline import Fate, detect_messages, run_timers
+from rootwatch.probe import HEARTBEAT_NAME, HEARTBEAT_SOURCE, ProbeKind, make_probe
 from rootwatch.report.aggregate import Reading
 from rootwatch.report.files import Written, write_report
 from rootwatch.report.model import Origin, period_of
@@ -20,6 +23,8 @@ MONTH: Final = "2026-11"
 LATER: Final = datetime(2026, 12, 1, 0, 15, tzinfo=UTC)
 """When the report of November is made."""
 OTHER: Final = "444455556666"
+RULE: Final = f"arn:aws:events:eu-central-1:{ACCOUNT}:rule/rootwatch-root"
+"""The hub's, which sends canaries and source heartbeats."""
 SESSION: Final = {"userIdentity.sessionContext.attributes.creationDate": "2026-11-03T02:14:07Z"}
 
 
@@ -81,6 +86,32 @@ def canary(table: Any, day: int, *, arrived: bool = True, state: str | None = "s
     table.write([Put(item)])
     if state is not None:
         table.write([Put({"pk": "CANARY", "sk": f"DELIVERY#sns#{nonce}", "nonce": nonce, "state": state})])
+
+
+def heartbeat(table: Any, day: int, *, arrived: bool = True) -> None:
+    """Keep a source heartbeat of a day of the month, sent from the hub's rule in the account of the stories."""
+    at = datetime(2026, 11, day, tzinfo=UTC)
+    probe = make_probe(ProbeKind.HEARTBEAT, RULE, at, f"{day:032x}")
+    arrived_at = at + timedelta(minutes=4) if arrived else None
+    table.write([Put(probe_item(replace(probe, arrived_at=arrived_at, arrived="record" if arrived else None)))])
+
+
+def beats(table: Any, account_id: str, region: str, days: Iterable[int], hours: Iterable[int] = (0,)) -> None:
+    """Hear the heartbeats of a forwarder through the real pipeline, for these hours of each day."""
+    for day in days:
+        for hour in hours:
+            at = datetime(2026, 11, day, hour, tzinfo=UTC)
+            detail = {"eventName": HEARTBEAT_NAME, "scheduledTime": f"{at:%Y-%m-%dT%H:%M:%SZ}", "executionId": "once"}
+            envelope = {"source": HEARTBEAT_SOURCE, "account": account_id, "region": region, "detail": detail}
+            [result] = detect_messages([make_message(envelope, sent_at=at)], make_recorder(table, at))
+            assert result.fate is Fate.PROOF, result
+
+
+def proven_days(table: Any, days: Iterable[int]) -> None:
+    """Keep a canary and a source heartbeat of each of these days."""
+    for day in days:
+        canary(table, day)
+        heartbeat(table, day)
 
 
 def make(table: Any, folder: Path, month: str = MONTH, now: datetime = LATER, **reading: Any) -> Written:

@@ -35,11 +35,13 @@ from tests.unit.report_world import (
     MONTH,
     OTHER,
     SESSION,
+    beats,
     canary,
     filled,
     finish,
     make,
     play,
+    proven_days,
     record,
     send_all,
     step,
@@ -165,11 +167,10 @@ def test_zero_use_is_stated_and_not_proven(tmp_path: Path) -> None:
 
 
 def test_zero_use_with_proof_is_clean(tmp_path: Path) -> None:
-    """With a canary on each day the month is clean, and says so; the days without one are named."""
+    """With canary and source heartbeat on each day the month is clean, and says so; days without are named, and why."""
     table = CheckedTable()
     record(table, "service_acted", "2026-11-12T00:00:00Z")
-    for day in range(1, 31):
-        canary(table, day)
+    proven_days(table, range(1, 31))
     written = make(table, tmp_path)
 
     assert written.report.is_clean
@@ -177,9 +178,32 @@ def test_zero_use_with_proof_is_clean(tmp_path: Path) -> None:
     canary(table, 17, arrived=False)
     canary(table, 18, state="failed")
     again = make(table, tmp_path)
-    words = "monitoring proven on 28 of 30 days, not on 2026-11-17, 2026-11-18"
+    words = "monitoring proven on 28 of 30 days, not on 2026-11-17, 2026-11-18 (no canary came through)"
     assert words in again.report.statements[0].statement
     assert found(again.report) == {ExceptionKind.MONITORING_GAP: 2}
+
+
+def test_a_forwarding_account_has_its_own_proof(tmp_path: Path) -> None:
+    """An account that forwards is proven by its own heartbeats too; page, verdict and JSON say where one is missing."""
+    table = CheckedTable()
+    play(table, OTHER, "2026-11-09")
+    proven_days(table, range(1, 31))
+    beats(table, OTHER, "eu-central-1", range(1, 31))
+    beats(table, OTHER, "us-east-1", (day for day in range(1, 31) if day != 17))
+    written = make(table, tmp_path, also_accounts=frozenset({ACCOUNT}))
+    of_hub, of_other = (each.statement for each in written.report.statements)
+
+    assert of_hub == "No root use recorded; monitoring proven on 30 of 30 days."
+    assert of_other.endswith("proven on 29 of 30 days, not on 2026-11-17 (no heartbeat from us-east-1).")
+    assert found(written.report)[ExceptionKind.MONITORING_GAP] == 1
+    assert "monitoring proven on 30 of 30 days, on fewer for 1 account that forwards" in written.report.verdict
+    assert "2026-11-17: no heartbeat from 444455556666 us-east-1" in page(written)
+    monitoring = document(written)["operation"]["monitoring"]
+    assert monitoring["heartbeats"] == {"expected": 720, "sent": 30, "received": 30, "missing": []}
+    assert [(each["account_id"], each["received"], each["missing"]) for each in monitoring["forwarders"]] == [
+        (OTHER, 30, []),
+        (OTHER, 29, [17]),
+    ]
 
 
 def test_a_month_without_anything(tmp_path: Path) -> None:

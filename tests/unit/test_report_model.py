@@ -1,6 +1,7 @@
 """The report's month, and the small parts that stand on their own."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -8,18 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rootwatch.audit.memory import MemoryTable
+from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Put
 from rootwatch.context.role_alternative import known_actions
-from rootwatch.errors import ReportError
+from rootwatch.coverage import Place
+from rootwatch.errors import DamagedItemError, ReportError
 from rootwatch.report.csv import harmless
-from rootwatch.report.model import month_before, period_of
-from rootwatch.report.monitoring import monitoring_of, proof_words
+from rootwatch.report.model import ProbeFigures, month_before, period_of
+from rootwatch.report.monitoring import gaps, monitoring_of, proof_words
 from rootwatch.report.policy import grants_more, policy_documents
 from rootwatch.report.posture import read_credential_report
-from tests.unit.report_world import canary
+from tests.unit.report_world import OTHER, beats, canary, heartbeat, proven_days
+from tests.unit.workbench import ACCOUNT
 
 NOW = datetime(2026, 11, 28, 9, 30, tzinfo=UTC)
 LATER = datetime(2026, 12, 1, tzinfo=UTC)
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 HEADER = (
     "user,arn,user_creation_time,password_enabled,password_last_used,password_last_changed,password_next_rotation,"
     "mfa_active,access_key_1_active,access_key_1_last_rotated,access_key_1_last_used_date,access_key_1_last_used_region,"
@@ -148,19 +153,96 @@ def test_what_is_no_credential_report(text: str) -> None:
         read_credential_report(text)
 
 
-def test_monitoring_is_proven_by_what_came_through() -> None:
-    """A day counts as proven only by a canary that arrived and that a channel took; without any, nothing is proven."""
+def test_a_day_is_proven_by_both() -> None:
+    """A canary counts only if it arrived and a channel took it, and only with a source heartbeat that came back."""
     november = period_of("2026-11", LATER)
     table = MemoryTable()
     for day in range(1, 31):
-        canary(table, day, arrived=day != 29, state=None if day == 30 else "sent")
+        canary(table, day, arrived=day != 28, state=None if day == 29 else "sent")
+        heartbeat(table, day, arrived=day != 30)
     table.write([Put({"pk": "CANARY", "sk": "heartbeat#1", "sent_at": "2026-11-30T00:00:00Z", "arrived_at": "x"})])
     proven = monitoring_of(table.query("CANARY"), november)
 
-    assert (proven.expected, proven.received, proven.missing) == (30, 28, (29, 30))
-    assert proof_words(proven, november) == "monitoring proven on 28 of 30 days, not on 2026-11-29, 2026-11-30"
+    assert proven.canaries == ProbeFigures(expected=720, sent=30, received=28, missing=(28, 29))
+    assert proven.heartbeats == ProbeFigures(expected=720, sent=31, received=29, missing=(30,))
+    assert (proven.hubs, len(proven.proven), proven.missing) == (("111122223333",), 27, (28, 29, 30))
+    assert proof_words(proven, november) == (
+        "monitoring proven on 27 of 30 days, not on 2026-11-28, 2026-11-29 (no canary came through), "
+        "nor on 2026-11-30 (no source heartbeat came back)"
+    )
     assert not monitoring_of(table.query("CANARY"), period_of("2026-10", LATER)).recorded
-    nothing = monitoring_of([{"sk": "canary#of no time"}], november)
+
+
+@pytest.mark.parametrize(
+    ("kept", "lacking"), [(canary, "no source heartbeat came back"), (heartbeat, "no canary came")]
+)
+def test_one_of_both_proves_no_day(kept: Callable[..., None], lacking: str) -> None:
+    """Canaries without CloudTrail, or CloudTrail without a way to people: neither proves a single day."""
+    november = period_of("2026-11", LATER)
+    table = MemoryTable()
+    for day in range(1, 31):
+        kept(table, day)
+    monitoring = monitoring_of(table.query("CANARY"), november)
+
+    assert (monitoring.proven, len(monitoring.missing)) == ((), 30)
+    assert proof_words(monitoring, november).startswith("monitoring proven on 0 of 30 days, not on 2026-11-01, ")
+    assert lacking in proof_words(monitoring, november)
+
+
+def test_without_any_probe_nothing_is_proven() -> None:
+    """Probes of which nobody knows when they were sent prove nothing, and are counted."""
+    november = period_of("2026-11", LATER)
+    nothing = monitoring_of([{"sk": "canary#of no time"}, {"sk": "heartbeat#neither"}], november)
+
     assert not nothing.recorded
-    assert nothing.remark
+    assert nothing.remark == "2 canaries or heartbeats without a readable time: they prove nothing"
     assert proof_words(nothing, november) == "monitoring not proven"
+
+
+def test_a_forwarder_is_proven_by_its_own_heartbeats() -> None:
+    """Each hour counts once, however late and often its heartbeat comes; before it was heard nothing watched it."""
+    november = period_of("2026-11", LATER)
+    table = MemoryTable()
+    store = AuditStore(table)
+    proven_days(table, range(1, 31))
+    beats(table, OTHER, "eu-west-1", (day for day in range(1, 31) if day != 17), hours=(3, 4))
+    beats(table, OTHER, "eu-central-1", range(15, 31))
+    assert not store.add_heard_hour(OTHER, "eu-west-1", datetime(2026, 11, 16, 3, 59, tzinfo=UTC))
+    assert store.add_heard_hour(OTHER, "eu-west-1", datetime(2026, 11, 16, 5, tzinfo=UTC))
+    monitoring = monitoring_of(table.query("CANARY"), november, store.places(), store.heard_hours("2026-11"))
+    central, west = monitoring.forwarders
+
+    assert (west.expected, west.received, west.missing, west.since) == (720, 59, (17,), NOON.replace(day=1, hour=3))
+    assert (central.missing, central.since) == (tuple(range(1, 15)), NOON.replace(day=15, hour=0))
+    assert proof_words(monitoring, november) == "monitoring proven on 30 of 30 days"
+    assert proof_words(monitoring, november, ACCOUNT) == "monitoring proven on 30 of 30 days"
+    of_other = proof_words(monitoring, november, OTHER)
+    assert of_other.startswith("monitoring proven on 15 of 30 days, not on 2026-11-01, ")
+    assert of_other.endswith(
+        "2026-11-14 (no heartbeat from eu-central-1), nor on 2026-11-17 (no heartbeat from eu-west-1)"
+    )
+    assert gaps(monitoring)[17] == f"no heartbeat from {OTHER} eu-west-1"
+    assert proof_words(monitoring, november, "777788889999") == (
+        "monitoring not proven (no heartbeat of this account is recorded)"
+    )
+
+
+def test_nobody_waits_for_a_place_outside_of_its_time() -> None:
+    """A place that was retired before the month, or heard first after it, is no part of it; one that was retired within
+    it is expected until then; what is damaged proves nothing and is counted.
+    """
+    november = period_of("2026-11", LATER)
+    begun = NOON.replace(month=10)
+    places: list[Place | DamagedItemError] = [
+        Place("1" * 12, "eu-west-1", begun, retired_at=begun),
+        Place("2" * 12, "eu-west-1", datetime(2026, 12, 2, tzinfo=UTC)),
+        Place("3" * 12, "eu-west-1", begun, retired_at=NOON.replace(day=2)),
+        DamagedItemError("changed"),
+    ]
+    table = MemoryTable()
+    proven_days(table, range(1, 31))
+    monitoring = monitoring_of(table.query("CANARY"), november, places)
+
+    [kept] = monitoring.forwarders
+    assert (kept.account_id, kept.expected, kept.received, kept.missing) == ("3" * 12, 36, 0, (1, 2))
+    assert monitoring.remark == "1 damaged item of coverage: it proves nothing"

@@ -196,8 +196,10 @@ def _sign_of_life(record: Record, message: Message, recorder: Recorder) -> tuple
     try:
         if beat is not None:
             hear = partial(hear_heartbeat, at=at, scheduled_at=beat.scheduled_at)
-            is_new = store.change_place(beat.account_id, beat.region, _hearing(hear, beat.account_id, beat.region))
-            return (Fate.PROOF if is_new else Fate.DUPLICATE), None
+            is_heard = store.change_place(beat.account_id, beat.region, _hearing(hear, beat.account_id, beat.region))
+            # Also of one that a later one overtook: it proves the day for which it was scheduled.
+            is_new = store.add_heard_hour(beat.account_id, beat.region, beat.scheduled_at)
+            return (Fate.PROOF if is_heard or is_new else Fate.DUPLICATE), None
         return (None if named is None else _take_probe(record, *named, recorder, at)), None
     except RootwatchError as error:
         return Fate.FAILED, f"{type(error).__name__}: {error}"

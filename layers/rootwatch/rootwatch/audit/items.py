@@ -24,6 +24,7 @@
 | canary, source heartbeat | `CANARY` | `canary#<nonce>`, `heartbeat#<nonce>` |
 | canary on a channel | `CANARY` | `DELIVERY#<channel>#<nonce>` |
 | account in a region | `COVERAGE` | `<account>#<region>` |
+| its heartbeats of a month | `HEARD#<yyyy-mm>` | `<account>#<region>` |
 | what became of a month's report | `REPORT` | `<yyyy-mm>` |
 """
 
@@ -33,7 +34,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -1406,6 +1407,82 @@ def place_of(item: Item) -> Place:
         return place
 
     return _reading("a place", read)
+
+
+_HOURS_OF_A_DAY: Final = (1 << 24) - 1
+"""A bit for each hour; whatever somebody wrote there, a day has no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeardHours:
+    """The hours (UTC) of a month for which a forwarder's heartbeat came: what proves its days later.
+
+    `days` has a number for each day of the month on which one came, with the bit `1 << hour` set for each hour. So a
+    heartbeat that comes twice, late or after a later one counts once, for its own hour. `revision` counts writes.
+    """
+
+    account_id: str
+    region: str
+    month: str
+    days: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    revision: int = 0
+
+    def has(self, at: datetime) -> bool:
+        """Return whether a heartbeat of this hour (UTC) came."""
+        return bool(self.days.get(at.day, 0) & 1 << at.hour)
+
+    def with_hour(self, at: datetime) -> "HeardHours":
+        """Return the hours with that of a heartbeat (UTC) among them."""
+        return replace(self, days=MappingProxyType({**self.days, at.day: self.days.get(at.day, 0) | 1 << at.hour}))
+
+
+def heard_partition(month: str) -> str:
+    """Return the partition of the forwarders' heartbeats of a month (`2026-11`)."""
+    return f"HEARD#{month}"
+
+
+def heard_key(account_id: str, region: str, month: str) -> Key:
+    """Return the key of the heartbeats of an account in a region in a month."""
+    return Key(heard_partition(month), f"{account_id}#{region}")
+
+
+def heard_item(heard: HeardHours) -> Item:
+    """Return the item of the heartbeats of an account in a region in a month."""
+    key = heard_key(heard.account_id, heard.region, heard.month)
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "account_id": heard.account_id,
+        "region": heard.region,
+        "month": heard.month,
+        "days": {f"{day:02d}": hours for day, hours in sorted(heard.days.items())},
+        "revision": heard.revision,
+    }
+
+
+def heard_of(item: Item) -> HeardHours:
+    """Read the heartbeats of an account in a region in a month.
+
+    Raises:
+        DamagedItemError: the item cannot be understood, or lies under another one's key; no retry helps.
+
+    """
+
+    def read() -> HeardHours:
+        days = _by_name(item, "days", _int)
+        heard = HeardHours(
+            account_id=_text(item, "account_id"),
+            region=_text(item, "region"),
+            month=_text(item, "month"),
+            days=MappingProxyType({int(day): hours & _HOURS_OF_A_DAY for day, hours in days.items()}),
+            revision=_int(item, "revision"),
+        )
+        if key_of(item) != heard_key(heard.account_id, heard.region, heard.month):
+            raise ValueError("key")
+        return heard
+
+    return _reading("the heartbeats of a month", read)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from rootwatch.audit.items import (
     USED_PREFIX,
     Delivery,
     Head,
+    HeardHours,
     KeptReport,
     Proof,
     ProofState,
@@ -50,6 +51,10 @@ from rootwatch.audit.items import (
     head_item,
     head_key,
     head_of,
+    heard_item,
+    heard_key,
+    heard_of,
+    heard_partition,
     incident_item,
     incident_key,
     incident_of,
@@ -696,6 +701,38 @@ class AuditStore:
             else:
                 return True
         return False
+
+    def add_heard_hour(self, account_id: str, region: str, at: datetime) -> bool:
+        """Keep that the heartbeat of an hour (UTC) came from an account in a region; return False where it had before.
+
+        Raises:
+            StoreConflictError: somebody else wrote the same item each of `MOST_CHANGES` times; a retry helps.
+            DamagedItemError: it cannot be understood; no retry helps.
+
+        """
+        month = f"{at:%Y-%m}"
+        for attempt in range(1, MOST_CHANGES + 1):
+            (item,) = self._table.get([heard_key(account_id, region, month)])
+            heard = heard_of(item) if item else HeardHours(account_id, region, month)
+            if heard.has(at):
+                return False
+            after = replace(heard.with_hour(at), revision=heard.revision + 1)
+            try:
+                self._table.write([Put(heard_item(after), expects=("revision", heard.revision or None))])
+            except StoreConflictError:
+                if attempt == MOST_CHANGES:
+                    raise
+            else:
+                return True
+        return False
+
+    def heard_hours(self, month: str) -> Iterator[HeardHours | DamagedItemError]:
+        """Yield for which hours of a month (`2026-11`) heartbeats came, by place; the error for a damaged item."""
+        for item in self._table.query(heard_partition(month)):
+            try:
+                yield heard_of(item)
+            except DamagedItemError as error:
+                yield error
 
     # --- reports ---------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from rootwatch import __version__
 from rootwatch.alert import visible
+from rootwatch.audit.store import AuditStore
 from rootwatch.report.aggregate import MOST_ATTEMPTS, Reading, Totals, read_months
 from rootwatch.report.exceptions import exceptional
 from rootwatch.report.model import (
@@ -26,7 +27,7 @@ from rootwatch.report.model import (
     counted,
     listed,
 )
-from rootwatch.report.monitoring import monitoring_of, proof_words
+from rootwatch.report.monitoring import NOT_PROVEN, gaps, monitoring_of, proof_words
 from rootwatch.report.policy import grants_more, policy_documents
 from rootwatch.report.review import IncidentReader
 
@@ -51,7 +52,7 @@ def make_report(reading: Reading, period: Period, register: Callable[[Use], None
     is_live = reading.origin is Origin.TABLE
     incidents = IncidentReader(reading.store, is_live)
     totals = read_months(reading, period, register, incidents)
-    monitoring = monitoring_of(reading.store.canary_items(), period) if is_live else Monitoring()
+    monitoring = _monitoring(reading.store, period) if is_live else Monitoring()
     _note_what_is_missing(totals, reading, period, monitoring, incidents)
     exceptions = [
         exceptional(kind, found.count, found.places, found.count - found.named)
@@ -97,6 +98,10 @@ def make_report(reading: Reading, period: Period, register: Callable[[Use], None
     )
 
 
+def _monitoring(store: AuditStore, period: Period) -> Monitoring:
+    return monitoring_of(store.canary_items(), period, store.places(), store.heard_hours(period.name))
+
+
 def _note_what_is_missing(
     totals: Totals, reading: Reading, period: Period, monitoring: Monitoring, incidents: IncidentReader
 ) -> None:
@@ -110,8 +115,8 @@ def _note_what_is_missing(
     if not monitoring.recorded:
         totals.note(ExceptionKind.MONITORING_GAP, f"all of {period.name}: nothing proves it", period.days_begun)
     else:
-        for day in monitoring.missing:
-            totals.note(ExceptionKind.MONITORING_GAP, f"{period.name}-{day:02d}")
+        for day, why in gaps(monitoring).items():
+            totals.note(ExceptionKind.MONITORING_GAP, f"{period.name}-{day:02d}: {why}")
     for each in _not_read(totals):
         totals.note(ExceptionKind.POSTURE_NOT_READ, f"account {each.account_id}: {each.why}")
 
@@ -132,7 +137,7 @@ def _statement(each: AccountStatement, monitoring: Monitoring, period: Period) -
         parts.append(f"{counted(each.service_acts, 'act')} of AWS services on root's behalf")
     if each.others_acts:
         parts.append(f"{counted(each.others_acts, 'act')} of others that concern root")
-    return f"{'; '.join(parts)}; {proof_words(monitoring, period)}."
+    return f"{'; '.join(parts)}; {proof_words(monitoring, period, each.account_id)}."
 
 
 def _verdict(
@@ -153,9 +158,15 @@ def _verdict(
         what = "No account is known, and nothing was recorded"
     kinds = len(exceptions)
     found = f"{counted(kinds, 'kind')} of exception" if kinds else "no exceptions"
-    proof = proof_words(monitoring, period)
-    if len(monitoring.missing) > 3:  # noqa: PLR2004 - named one by one further down
+    proof = NOT_PROVEN
+    if monitoring.recorded:
         proof = f"monitoring proven on {len(monitoring.proven)} of {period.days_begun} days"
+    if 0 < len(monitoring.missing) <= 3:  # noqa: PLR2004 - more, and why, are named one by one further down
+        proof += f", not on {', '.join(f'{period.name}-{day:02d}' for day in monitoring.missing)}"
+    if silent := {each.account_id for each in monitoring.forwarders if each.missing}:
+        proof += (
+            f", on fewer for {counted(len(silent), 'account')} that {'forwards' if len(silent) == 1 else 'forward'}"
+        )
     return f"{what}{so_far}; {proof}; {found}."
 
 
@@ -223,7 +234,9 @@ def _limits(
             "that anything watched the accounts. Timing, deliveries and answers are not measured."
         )
     elif not monitoring.recorded:
-        limits.append("No canary is recorded: that no use was recorded does not prove that there was none.")
+        limits.append(
+            "No canary and no source heartbeat is recorded: that no use was recorded does not prove there was none."
+        )
     if reading.origin is Origin.TABLE and not incidents.steps:
         limits.append("No step of triage is recorded: acknowledgement, reviewer and verdict are not recorded.")
     if monitoring.remark:

@@ -18,11 +18,13 @@ from rootwatch.alert import clock, detection_title, duration
 from rootwatch.report.charts import figures
 from rootwatch.report.controls import CAUTION, CONTROLS
 from rootwatch.report.exceptions import WORDS
-from rootwatch.report.model import AccountStatement, Policy, Posture, Report, counted
+from rootwatch.report.model import AccountStatement, ForwarderFigures, Policy, Posture, Report, counted
 from rootwatch.report.monitoring import proof_words
 
 FOLDER: Final = Path(__file__).parent
 STYLE: Final = FOLDER / "page.css"
+MOST_FORWARDERS: Final = 100
+"""Accounts and regions whose heartbeats the page lists, those that were heard on the fewest days first."""
 MOST_POLICIES: Final = 40
 """Policies that the page shows, those of most acts; equal ones of several accounts are one."""
 
@@ -44,6 +46,7 @@ def _template() -> Template:
         "called": lambda kind: WORDS[kind][0],
     }
     environment.globals |= {"counted": counted, "proof_words": proof_words}
+    environment.globals |= {"least_heard": _least_heard, "MOST_FORWARDERS": MOST_FORWARDERS}
     environment.globals |= {"stated": stated, "held": held, "replacing": replacing}
     return environment.get_template("page.html.j2")
 
@@ -116,6 +119,11 @@ def _together(entries: Iterable[tuple[str, tuple[str, ...]]]) -> list[Stated]:
     for account, words in entries:
         found.setdefault(words, []).append(account)
     return [Stated(tuple(accounts), words) for words, accounts in found.items()]
+
+
+def _least_heard(forwarders: Iterable[ForwarderFigures]) -> list[ForwarderFigures]:
+    ordered = sorted(forwarders, key=lambda each: (-len(each.missing), each.account_id, each.region))
+    return ordered[:MOST_FORWARDERS]
 
 
 def page_parts(report: Report, generated: datetime, files: Iterable[str]) -> Iterable[str]:

@@ -330,17 +330,49 @@ class ChannelFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Monitoring:
-    """What proves that the watch worked. `proven` are days of the month; `expected` and `received` count canaries.
+class ProbeFigures:
+    """How it stood with canaries, or with source heartbeats: one is expected for each hour of the month that is over.
 
+    `received` counts those of the `sent` ones that came through; `missing` are the days on which none did.
+    """
+
+    expected: int = 0
+    sent: int = 0
+    received: int = 0
+    missing: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ForwarderFigures:
+    """How it stood with the heartbeats of an account in a region: as `ProbeFigures`, by the hours for which one came.
+
+    `since` is when the place was heard for the first time, where that is within the month: before it nothing watched.
+    """
+
+    account_id: str
+    region: str
+    expected: int
+    received: int
+    missing: tuple[int, ...]
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Monitoring:
+    """What proves that the watch worked. `proven` and `missing` are days of the month, in the hub's region.
+
+    A day is proven by both a canary that came through and a source heartbeat that came back; of a forwarded account or
+    region, also by a heartbeat of its own. `hubs` are the accounts that sent the former two, by their rule.
     `recorded` is false where nothing proves it at all; then nothing else in here means anything.
     """
 
     recorded: bool = False
     proven: tuple[int, ...] = ()
     missing: tuple[int, ...] = ()
-    expected: int = 0
-    received: int = 0
+    canaries: ProbeFigures = ProbeFigures()
+    heartbeats: ProbeFigures = ProbeFigures()
+    hubs: tuple[str, ...] = ()
+    forwarders: tuple[ForwarderFigures, ...] = ()
     remark: str = ""
 
 
