@@ -1,10 +1,10 @@
-"""How long a cold alert takes: from the start of a process to the alert written, and to the Slack post.
+"""How long a cold start takes: from the start of a process to the alert written, the Slack post, a press answered.
 
 What `make build` built is started with Lambda's own runtime interface client (`python -m awslambdaric`), beside
-handlers without Rootwatch that write an equal transaction or post an equal message: a bare one on boto3's clients, with
-the same layer and with everything as it is installed, and a naive one. Each start is a process of its own; the rounds
-are interleaved, so that whatever else the machine does falls on all of them alike. Compare the ratios, not the
-milliseconds of two runs.
+handlers without Rootwatch that write an equal transaction, post an equal message or take an equal press: a bare one on
+boto3's clients, with the same layer and with everything as it is installed, and a naive one. Each start is a process of
+its own; the rounds are interleaved, so that whatever else the machine does falls on all of them alike. Compare the
+ratios, not the milliseconds of two runs.
 
     make bench                                           after which:
     .venv/bin/python -m benchmarks.cold_path --rounds 31
@@ -13,6 +13,9 @@ What it does not show: Lambda's own part of a cold start (fetching the code, sta
 """
 
 import argparse
+import base64
+import hashlib
+import hmac
 import json
 import os
 import platform
@@ -29,8 +32,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
-from benchmarks.stage.loopback import ALERT_WRITTEN, INITIALISED, SLACK_POSTED, Invocation, Loopback, loopback, trust
+from benchmarks.stage.loopback import (
+    ALERT_WRITTEN,
+    ANSWERED,
+    INITIALISED,
+    SIGNING_SECRET,
+    SLACK_POSTED,
+    Invocation,
+    Loopback,
+    loopback,
+    trust,
+)
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
 BUILD: Final = PROJECT / ".aws-sam/build"
@@ -44,6 +58,9 @@ MOST_ROUNDS: Final = 201
 
 GOALS: Final = (1.25, 0.5)
 """At most so many times the bare handler on the same layer, and at most so much of the naive one."""
+SLACK_WAITS: Final = 3000
+"""Milliseconds in which a press has to be answered, https://docs.slack.dev/interactivity/handling-user-interaction"""
+RESOLVER: Final = "U0123456789"
 BARE: Final = "bare, same layer"
 OURS: Final = "Rootwatch"
 NAIVE: Final = "naive"
@@ -107,7 +124,7 @@ def start(
         for written in (out, errors):
             written.seek(0)
         printed, said = out.read().decode(errors="replace"), errors.read().decode(errors="replace")
-    undone = invocation.answer != {"batchItemFailures": []} or invocation.unknown or moment not in invocation.moments
+    undone = invocation.answer != invocation.expected or invocation.unknown or moment not in invocation.moments
     if invocation.failure or undone or usage is None:
         message = (
             f"{contender.name} did not do it. Answer: {invocation.answer}; failure: {invocation.failure}; "
@@ -175,6 +192,51 @@ def stream_event(ledger: tuple[str, str]) -> dict[str, Any]:
     }
 
 
+def press_event(incident_id: str, action: str, message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a press of a button below an incident's message, signed as of now, as the function URL delivers it."""
+    payload = {
+        "type": "block_actions",
+        "user": {"id": RESOLVER, "username": "dana", "team_id": "T00000000"},
+        "team": {"id": "T00000000", "domain": "example"},
+        "channel": {"id": "C0000000000", "name": "root-alerts"},
+        "trigger_id": "13345224609.738474920.8088930838d88f008e0",
+        "response_url": "https://hooks.slack.com/actions/T00000000/1/none",
+        "message": {"type": "message", "ts": "1795839462.000001", **message},
+        "actions": [{"action_id": f"rootwatch:{action}", "value": f"rootwatch {incident_id} 0", "type": "button"}],
+    }
+    body, timestamp = urlencode({"payload": json.dumps(payload)}).encode(), str(int(time.time()))
+    signed = b"v0:" + timestamp.encode() + b":" + body
+    headers = {
+        "content-type": "application/x-www-form-urlencoded",
+        "x-slack-request-timestamp": timestamp,
+        "x-slack-signature": "v0=" + hmac.new(SIGNING_SECRET.encode(), signed, hashlib.sha256).hexdigest(),
+    }
+    http = {
+        "method": "POST", "path": "/", "protocol": "HTTP/1.1", "sourceIp": "198.51.100.7", "userAgent": "Slackbot 1.0"
+    }  # fmt: skip
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": "/",
+        "rawQueryString": "",
+        "headers": headers,
+        "requestContext": {
+            "accountId": "anonymous",
+            "apiId": "example",
+            "domainName": "example.lambda-url.us-east-1.on.aws",
+            "domainPrefix": "example",
+            "http": http,
+            "requestId": "e1506fd5-9e7b-434f-bd42-4f8fa224b599",
+            "routeKey": "$default",
+            "stage": "$default",
+            "time": "12/Mar/2020:19:03:58 +0000",
+            "timeEpoch": 1583348638390,
+        },
+        "body": base64.b64encode(body).decode(),
+        "isBase64Encoded": True,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Packages:
     """Folders for the path of a start: each trusts our servers."""
@@ -239,6 +301,17 @@ def report(moment: str, figures: Mapping[str, Sequence[Start]]) -> None:
     for base, most in zip((BARE, NAIVE), GOALS, strict=True):
         found = statistics.median(ratios(figures, OURS, base))
         print(f"goal: at most {most} x {base}: {'met' if found <= most else 'MISSED'} ({found:.2f})")
+
+
+def report_limit(what: str, starts: Sequence[Start]) -> None:
+    """Print how long a press takes until it is answered, beside the time that Slack waits for it."""
+    first, median, third = quartiles([each.arrived for each in starts])
+    most = max(each.arrived for each in starts)
+    verdict = "met" if most <= SLACK_WAITS else "MISSED"
+    print(
+        f"{what + ':':24} {median:.0f} ms ({first:.0f}-{third:.0f}, at the most {most:.0f}); "
+        f"Slack waits for {SLACK_WAITS:,} ms: {verdict} here, {median / SLACK_WAITS:.0%} of it"
+    )
 
 
 IMPORTED: Final = re.compile(r"^import time:\s+(\d+) \|\s+(\d+) \|\s*(\S+)$", re.MULTILINE)
@@ -317,7 +390,9 @@ def main() -> None:
             f"{OURS}, a registry asked first", detect.root, "app.handler", packages.layer, {"LOOK_UP_OWNERS": "true"}
         )
 
-        def compare(moment: str, contenders: Sequence[Contender], made: Callable[[], Invocation]) -> None:
+        def compare(
+            moment: str, contenders: Sequence[Contender], made: Callable[[], Invocation]
+        ) -> dict[str, list[Start]]:
             figures: dict[str, list[Start]] = {each.name: [] for each in contenders}
             for each in contenders:  # once for the machine's own caches
                 start(each, served, made(), moment)
@@ -329,9 +404,28 @@ def main() -> None:
                 if each.name in {BARE, OURS}:
                     said = [start(each, served, made(), moment, ("-X", "importtime"))[1] for _ in range(3)]
                     report_imports(f"{each.name} ({moment})", said)
+            return figures
 
         compare(ALERT_WRITTEN, [*beside("detect"), detect, asking], lambda: Invocation(intake_event()))
         compare(SLACK_POSTED, [*beside("notify_slack"), notify], lambda: Invocation(event, dict(first.items)))
+
+        incident_id, message = ledger[0].removeprefix("INCIDENT#"), json.loads(posted.message)
+        settings = {"SLACK_RESOLVERS": RESOLVER}
+        triage = Contender(OURS, BUILD / "TriageFunction", "app.handler", packages.layer, settings)
+
+        def press(action: str, *, bot: bool = False) -> Invocation:
+            answered = {"statusCode": 200, "body": ""}
+            pressed = press_event(incident_id, action, message)
+            return Invocation(pressed, dict(first.items), expected=answered, bot=bot)
+
+        starts = compare(ANSWERED, [*beside("triage"), triage], lambda: press("acknowledge"))[OURS]
+        asked = [press("resolve", bot=True) for _ in range(rounds)]
+        asking_why = [start(triage, served, each, ANSWERED)[0] for each in asked]
+        if not all(each.modals == 1 for each in asked):
+            words = "a modal was not opened"
+            raise FailedStartError(words)
+        report_limit("who has it, written", starts)
+        report_limit("the modal, opened", asking_why)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,11 @@ LOOPBACK: Final = "127.0.0.1"
 WEBHOOK_PATH: Final = "/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
 ALERT_WRITTEN: Final = "alert written"
 SLACK_POSTED: Final = "Slack post"
+ANSWERED: Final = "answer to a press"
 INITIALISED: Final = "initialised"
+SIGNING_SECRET: Final = "8f742231b10e8888abcd99yyyzzz85a5"  # noqa: S105 - of Slack's published example
 
+_VIEWS_OPEN: Final = "/api/views.open"
 _NEXT: Final = "/2018-06-01/runtime/invocation/next"
 _SECONDS_FOR_AN_EVENT: Final = 60
 _OWNER: Final = {
@@ -39,7 +42,10 @@ _OWNER: Final = {
 
 @dataclass(slots=True)
 class Invocation:
-    """One event for one function: what it met, and when things arrived, by `time.perf_counter`."""
+    """One event for one function: what it met, and when things arrived, by `time.perf_counter`.
+
+    `expected` is what the function has to answer; `bot` says that Slack's secret holds a bot's token.
+    """
 
     event: Any
     items: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
@@ -49,6 +55,9 @@ class Invocation:
     unknown: list[str] = field(default_factory=list)
     answer: Any = None
     failure: str = ""
+    expected: Any = field(default_factory=lambda: {"batchItemFailures": []})
+    bot: bool = False
+    modals: int = 0
     over: threading.Event = field(default_factory=threading.Event)
 
     def arrived(self, name: str) -> None:
@@ -185,6 +194,7 @@ class _RuntimeApi(_Handler):
         """Take the function's answer, or what went wrong."""
         invocation, body = self.served.invocation, self.body()
         if self.path.endswith("/response"):
+            invocation.arrived(ANSWERED)
             invocation.answer = json.loads(body or b"null")
         else:
             invocation.failure = body.decode(errors="replace")
@@ -205,13 +215,18 @@ class _Services(_Handler):
             invocation.message = body
             self.answer(b"ok", "text/html")
             return
+        if self.path == _VIEWS_OPEN:
+            invocation.modals += 1
+            self.answer(b'{"ok": true}')
+            return
         operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
         if operation == "TransactWriteItems":
             invocation.arrived(ALERT_WRITTEN)
         request = json.loads(body or b"{}")
         if operation == "GetSecretValue":
-            secret = json.dumps({"webhook_url": self.served.origin + WEBHOOK_PATH})
-            found: dict[str, Any] | None = {"Name": request["SecretId"], "SecretString": secret}
+            secret = {"webhook_url": self.served.origin + WEBHOOK_PATH, "signing_secret": SIGNING_SECRET}
+            secret |= {"bot_token": "xoxb-not-a-token", "channel": "C0000000000"} if invocation.bot else {}
+            found: dict[str, Any] | None = {"Name": request["SecretId"], "SecretString": json.dumps(secret)}
         else:
             found = _dynamodb(invocation, operation, request)
         if found is None:
