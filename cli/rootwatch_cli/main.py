@@ -411,80 +411,32 @@ IncidentId = Annotated[
 Note = Annotated[str, typer.Option("--note", help="What else belongs into the timeline.")]
 
 
-@app.command()
-def ack(  # noqa: PLR0913 - the command's options
-    incident: IncidentId,
-    *,
-    note: Note = "",
-    json: Json = False,
-    stack: Stack = "rootwatch",
-    profile: Profile = None,
-    region: Region = None,
-    endpoint_url: EndpointUrl = None,
-) -> None:
-    """Say that you have an incident: its escalation stops."""
-    from rootwatch_cli.answer import Given, run_answer  # noqa: PLC0415 - each command loads only what it needs
-    from rootwatch_cli.deployed import Where  # noqa: PLC0415
+def _moving(name: str, action: str, words: str) -> None:
+    """Add a command that makes one move, which needs no more than the incident."""
 
-    where = Where(stack, None, profile, region, endpoint_url)
-    raise typer.Exit(run_answer(where, incident, Given("acknowledge", note=note), as_json=json))
+    def move(  # noqa: PLR0913 - the command's options
+        incident: IncidentId,
+        *,
+        note: Note = "",
+        json: Json = False,
+        stack: Stack = "rootwatch",
+        profile: Profile = None,
+        region: Region = None,
+        endpoint_url: EndpointUrl = None,
+    ) -> None:
+        from rootwatch_cli.answer import Given, run_answer  # noqa: PLC0415 - each command loads only what it needs
+        from rootwatch_cli.deployed import Where  # noqa: PLC0415
 
+        where = Where(stack, None, profile, region, endpoint_url)
+        raise typer.Exit(run_answer(where, incident, Given(action, note=note), as_json=json))
 
-@app.command()
-def suspicious(  # noqa: PLR0913 - the command's options
-    incident: IncidentId,
-    *,
-    note: Note = "",
-    json: Json = False,
-    stack: Stack = "rootwatch",
-    profile: Profile = None,
-    region: Region = None,
-    endpoint_url: EndpointUrl = None,
-) -> None:
-    """Say that nobody can explain an incident."""
-    from rootwatch_cli.answer import Given, run_answer  # noqa: PLC0415 - each command loads only what it needs
-    from rootwatch_cli.deployed import Where  # noqa: PLC0415
-
-    where = Where(stack, None, profile, region, endpoint_url)
-    raise typer.Exit(run_answer(where, incident, Given("suspect", note=note), as_json=json))
+    app.command(name, help=words)(move)
 
 
-@app.command()
-def contain(  # noqa: PLR0913 - the command's options
-    incident: IncidentId,
-    *,
-    note: Note = "",
-    json: Json = False,
-    stack: Stack = "rootwatch",
-    profile: Profile = None,
-    region: Region = None,
-    endpoint_url: EndpointUrl = None,
-) -> None:
-    """Say that a suspicious incident is contained."""
-    from rootwatch_cli.answer import Given, run_answer  # noqa: PLC0415 - each command loads only what it needs
-    from rootwatch_cli.deployed import Where  # noqa: PLC0415
-
-    where = Where(stack, None, profile, region, endpoint_url)
-    raise typer.Exit(run_answer(where, incident, Given("contain", note=note), as_json=json))
-
-
-@app.command()
-def close(  # noqa: PLR0913 - the command's options
-    incident: IncidentId,
-    *,
-    note: Note = "",
-    json: Json = False,
-    stack: Stack = "rootwatch",
-    profile: Profile = None,
-    region: Region = None,
-    endpoint_url: EndpointUrl = None,
-) -> None:
-    """Close an incident that is contained."""
-    from rootwatch_cli.answer import Given, run_answer  # noqa: PLC0415 - each command loads only what it needs
-    from rootwatch_cli.deployed import Where  # noqa: PLC0415
-
-    where = Where(stack, None, profile, region, endpoint_url)
-    raise typer.Exit(run_answer(where, incident, Given("close", note=note), as_json=json))
+_moving("ack", "acknowledge", "Say that you have an incident: its escalation stops.")
+_moving("suspicious", "suspect", "Say that nobody can explain an incident.")
+_moving("contain", "contain", "Say that a suspicious incident is contained.")
+_moving("close", "close", "Close an incident that is contained.")
 
 
 @app.command()
