@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import html5lib
 import jsonschema
 import pytest
 
@@ -30,6 +29,7 @@ from rootwatch.report.policy import policy_documents
 from rootwatch.report.posture import Postures, read_credential_report, with_summary
 from tests.builders.hostile import HOSTILE_TEXTS
 from tests.contracts.test_store import _remove
+from tests.unit import html_rules
 from tests.unit.report_world import (
     LATER,
     MONTH,
@@ -81,7 +81,7 @@ def register(written: Written) -> list[dict[str, str]]:
 def page(written: Written) -> str:
     """The page, which is valid HTML."""
     text = written.page.read_text(encoding="utf-8")
-    html5lib.HTMLParser(strict=True).parse(text)
+    assert html_rules.faults(text) == []
     return text
 
 

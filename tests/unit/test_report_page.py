@@ -1,11 +1,15 @@
-"""The page can be read by everybody: contrast by WCAG 2.2, computed from the colours of the style sheet itself."""
+"""The page is HTML, and can be read by everybody: contrast by WCAG 2.2, computed from the style sheet's own colours."""
 
 import re
+from pathlib import Path
 from typing import Final
 
 import pytest
+from html5lib.html5parser import ParseError
 
 from rootwatch.report.html import STYLE
+from tests.unit import html_rules
+from tests.unit.report_world import filled, make
 
 TEXT: Final = (
     ("text", "page"), ("muted", "page"), ("accent", "page"), ("text", "panel"), ("muted", "panel"),
@@ -67,3 +71,36 @@ def test_every_colour_is_one_of_the_palette() -> None:
     assert not re.findall(r"#[0-9a-fA-F]{3,8}\b|rgb|hsl|(?<=[ :])(?:white|black|gr[ae]y|red)\b(?!-)", without_palettes)
     named = set(re.findall(r"var\(--([a-z-]+)\)", without_palettes))
     assert named == set(palettes()["light"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("<footer", '<p id="timing">x</p><footer', "the id timing 2 times"),
+        ('href="#register"', 'href="#regster"', "a refers to regster, which is not there"),
+        ('href="#register"', 'href="https://example.com"', "which is not there"),
+        ('<th scope="row">', "<th>", "a th without scope"),
+        ('<ul class="numbers">', '<ul class="numbers"><span>x</span>', "<span> in <ul>"),
+        ("<tbody>", "<tbody><tr><td>x</td></tr>", "a table with rows of"),
+        ("<dl>", "<dl><dd>x</dd>", "a dl of"),
+        ("<h3>", "<h4>", None),
+        ('<p class="muted">', '<p class="muted" style="color: red">', "p has style"),
+        ("<footer", "<section><p>x</p></section><footer", "a section without a heading"),
+        ("<footer", "<blink>x</blink><footer", "<blink> is unknown"),
+        ('fill="url(#trend-hatch)"', 'fill="url(#trend-stripes)"', "refers to trend-stripes"),
+        ("<figcaption>", "<p>x</p><figcaption>", "a figure that does not begin with its figcaption"),
+        ("<h2 ", "<h1>x</h1><h2 ", "not one h1"),
+    ],
+)
+def test_the_rules_of_html_know_what_is_wrong(tmp_path: Path, old: str, new: str, fault: str | None) -> None:
+    """Each rule finds its fault, planted into a whole page; so silence about the page means something."""
+    text = make(filled(), tmp_path).page.read_text(encoding="utf-8")
+    assert html_rules.faults(text) == []
+    assert old in text
+    spoilt = text.replace(old, new, 1)
+
+    if fault is None:
+        with pytest.raises(ParseError):
+            html_rules.faults(spoilt)
+    else:
+        assert any(fault in each for each in html_rules.faults(spoilt)), html_rules.faults(spoilt)
