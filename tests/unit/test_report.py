@@ -2,10 +2,12 @@
 
 import csv
 import hashlib
+import io
 import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -410,6 +412,37 @@ def test_items_that_hold_anything_stop_nothing(tmp_path: Path) -> None:
     assert page(written)
     assert document(written)
     assert written.report.integrity.records == 7
+
+
+FORMULAS = (
+    "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "\u00a0=1", "\ufeff=1", '"=1', "'=1", "\uff1d1+1",
+    "\uff0b1", "\uff0d1", "\uff20SUM(A1)", "|calc", "%0", "x;=cmd|' /C calc'!A0;y", "x; \uff1d1", 'x";=1;"', "x;\t=1",
+)  # fmt: skip
+"""What a spreadsheet would run: from the beginning of a cell, or from where it ends one in its own country."""
+
+
+@pytest.mark.parametrize("text", FORMULAS, ids=range(len(FORMULAS)))
+def test_no_spreadsheet_runs_a_formula(tmp_path: Path, text: str) -> None:
+    """Wherever the register's text is taken apart, by comma, semicolon or tab, no cell begins like a formula."""
+    table = MemoryTable()
+    declared = declare()
+    if text.isprintable():  # a declaration takes nothing else
+        declared = replace(declared, reason=text, approver=text)
+    AuditStore(table).declare(declared)
+    play(table)
+    for item in table._partitions[event_partition(ACCOUNT, MONTH)].values():
+        for name in ANY_TEXT:
+            item[name] = text
+        item["detections"] = [text, "root.console_login"]
+        item["declared_use"], item["expected"] = declared.id, "matched"
+    written = make(table, tmp_path, names={ACCOUNT: text})
+    content = written.register.read_text(encoding="utf-8")
+
+    assert len(register(written)) == 1
+    for delimiter in (",", ";", "\t"):
+        for cells in csv.reader(io.StringIO(content, newline=""), delimiter=delimiter):
+            begins = [cell.lstrip(" \u00a0\ufeff\u200b'\"")[:1] for cell in cells if cell[:1] != "'"]
+            assert not [each for each in begins if each and each in "=+-@|%\t\r\n\uff1d\uff0b\uff0d\uff20"]
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range(len(HOSTILE_TEXTS)))

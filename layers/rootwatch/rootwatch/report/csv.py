@@ -1,6 +1,7 @@
 """The register as CSV: one line for each row, in the register's order, safe to open in a spreadsheet.
 
-A cell that a spreadsheet would run as a formula begins with an apostrophe.
+A cell that a spreadsheet would run as a formula begins with an apostrophe. So does what follows a semicolon within one:
+where a comma is the decimal sign, a spreadsheet ends the cell there, quoted or not.
 https://owasp.org/www-community/attacks/CSV_Injection
 """
 
@@ -20,6 +21,8 @@ COLUMNS: Final = (
 )  # fmt: skip
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a formula, or a command of old spreadsheets, begins with; full-width forms included."""
+_BEFORE: Final = " '\"\u00a0\u200b\u2060\u3000\ufeff\x00"
+"""What some spreadsheets drop before they look how a cell begins."""
 
 
 class RegisterFile:
@@ -36,8 +39,13 @@ class RegisterFile:
 
 
 def harmless(cell: str) -> str:
-    """Return a cell that no spreadsheet runs: what begins like a formula, blanks aside, gets an apostrophe."""
-    return f"'{cell}" if cell.lstrip(" '\"\u00a0").startswith(_FORMULA) or cell.startswith(_FORMULA) else cell
+    """Return a cell that no spreadsheet runs, wherever it ends cells: what begins like a formula gets an apostrophe."""
+    return ";".join(f"'{part}" if _is_formula(part) else part for part in cell.split(";"))
+
+
+def _is_formula(text: str) -> bool:
+    """Return whether a text begins like a formula, blanks, quotes and what is not seen aside."""
+    return text.startswith(_FORMULA) or text.lstrip(_BEFORE).startswith(_FORMULA)
 
 
 def _cells(use: Use) -> list[str]:
