@@ -1,6 +1,7 @@
 """What Slack gets: within Block Kit's limits, hostile text that stays text, and an address that nobody sees."""
 
 import dataclasses
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from rootwatch.channels.slack import (
     payload,
     plain_payload,
     post,
+    prove,
     webhook_address,
 )
 from rootwatch.detections.detection import Severity
@@ -294,20 +296,21 @@ def test_another_origin_is_refused_without_naming_the_address(secret: object) ->
 
 
 class FakeSession(requests.Session):
-    """A session that answers, or fails, as it is told, and remembers what it was asked."""
+    """A session that answers, or fails, as it is told, and remembers what it was asked; the last answer is repeated."""
 
-    def __init__(self, answer: requests.Response | Exception) -> None:
+    def __init__(self, *answers: requests.Response | Exception) -> None:
         super().__init__()
-        self.answer = answer
+        self.answers = answers
         self.asked: list[tuple[Any, dict[str, Any]]] = []
 
     def post(self, url: Any, data: Any = None, json: Any = None, **kwargs: Any) -> requests.Response:
         """Answer without any network."""
-        assert data is None
-        self.asked.append((url, {"json": json, **kwargs}))
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+        assert (data is None) or (json is None)
+        self.asked.append((url, {"json": json, "data": data, **kwargs}))
+        answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 def answer(status: int, text: str = "", **headers: str) -> requests.Response:
@@ -377,3 +380,31 @@ def test_the_wait_that_slack_asks_for(stated: str, seconds: float | None) -> Non
     with pytest.raises(DeliveryFailedError) as caught:
         post(FakeSession(response), ADDRESS, {})
     assert caught.value.retry_after == seconds
+
+
+# --- asking without posting -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reply", [answer(400, "no_text"), answer(400, "invalid_payload"), answer(200, "ok")])
+def test_a_webhook_is_proven_by_a_message_that_slack_never_posts(reply: requests.Response) -> None:
+    """Slack looks at the webhook before it misses the text: that it misses the text proves the webhook."""
+    session = FakeSession(reply)
+
+    assert prove(session, ADDRESS) == "webhook accepted"
+    assert [asked["json"] for _, asked in session.asked] == [{}]
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (answer(404, "no_service"), DeliveryRefusedError),
+        (answer(410, "channel_is_archived"), DeliveryRefusedError),
+        (answer(500), DeliveryFailedError),
+        (requests.ConnectionError(ADDRESS), DeliveryFailedError),
+    ],
+)
+def test_a_webhook_that_would_take_nothing(reply: requests.Response | Exception, kind: type[DeliveryError]) -> None:
+    """A webhook that was removed is refused for good, a Slack that is away proves nothing; nobody sees the address."""
+    with pytest.raises(kind) as caught:
+        prove(FakeSession(reply), ADDRESS)
+    assert ADDRESS not in "".join(traceback.format_exception(caught.value))

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from rootwatch.channels import slack, slack_bot
-from rootwatch.channels.slack_bot import POST, UPDATE, BotSecret, Posted, api_origin, bot_secret, call, probe
+from rootwatch.channels.slack_bot import POST, UPDATE, BotSecret, Posted, api_origin, bot_secret, call, prove
 from rootwatch.errors import (
     DeliveryError,
     DeliveryFailedError,
@@ -194,15 +194,48 @@ def test_the_wait_that_slack_asks_for_is_passed_on(response: requests.Response) 
 # --- asking without posting -------------------------------------------------------------------------------------------
 
 
-def test_a_token_is_asked_about_without_a_message() -> None:
-    """auth.test says whether Slack accepts the token, and names its scopes; nothing is posted, no channel named."""
-    session = FakeSession(says({"ok": True}, **{"x-oauth-scopes": "chat:write,users:read"}))
-    probe(session, ORIGIN, SECRET)
-    [(address, asked)] = session.asked
+IN_IT = says({"ok": True, "channel": {"id": "C0123456789", "is_member": True, "is_archived": False}})
 
-    assert address == f"{ORIGIN}/api/auth.test"
-    assert asked["json"] == {}
-    probe(FakeSession(says({"ok": True})), ORIGIN, SECRET)  # an answer without scopes proves the token alone
+
+def test_token_and_channel_are_proven_without_a_message() -> None:
+    """auth.test says whether Slack accepts the token, conversations.info whether the bot is in; nothing is posted."""
+    session = FakeSession(says({"ok": True}, **{"x-oauth-scopes": "chat:write,channels:read"}), IN_IT)
+    assert prove(session, ORIGIN, SECRET) == "token and channel accepted"
+    (address, asked), (about, form) = session.asked
+
+    assert (address, asked["json"]) == (f"{ORIGIN}/api/auth.test", {})
+    assert (about, form["data"]) == (f"{ORIGIN}/api/conversations.info", {"channel": SECRET.channel})
+    assert form["headers"]["Content-Type"] == "application/x-www-form-urlencoded"
+
+
+def test_an_app_that_may_not_ask_for_the_channel_is_no_fault() -> None:
+    """Posting needs no scope to read channels: without it the token alone is proven, and that is what is said."""
+    may_not = says({"ok": False, "error": "missing_scope"})
+    found = prove(FakeSession(says({"ok": True}), may_not), ORIGIN, SECRET)
+
+    assert found == "token accepted; the app may not ask for the channel"
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "words"),
+    [
+        (says({"ok": True, "channel": {"is_archived": True, "is_member": True}}), DeliveryRefusedError, "is archived"),
+        (says({"ok": True, "channel": {"is_member": False}}), DeliveryRefusedError, "not in the channel"),
+        (says({"ok": False, "error": "channel_not_found"}), DeliveryRefusedError, "no such channel"),
+        (says({"ok": False, "error": "ratelimited"}), DeliveryFailedError, "asks to wait"),
+    ],
+)
+def test_a_channel_that_would_take_nothing(reply: requests.Response, kind: type[DeliveryError], words: str) -> None:
+    """A channel that is archived, gone or without the bot is told in words; a Slack that is busy proves nothing."""
+    with pytest.raises(kind, match=re.escape(words)):
+        prove(FakeSession(says({"ok": True}), reply), ORIGIN, SECRET)
+
+
+def test_a_channel_that_states_nothing_is_accepted() -> None:
+    """A missing field is no refusal: Slack answered for the channel, and says neither archived nor left."""
+    assert prove(FakeSession(says({"ok": True}), says({"ok": True, "channel": None})), ORIGIN, SECRET) == (
+        "token and channel accepted"
+    )
 
 
 @pytest.mark.parametrize(
@@ -217,5 +250,5 @@ def test_a_token_is_asked_about_without_a_message() -> None:
 def test_a_token_that_is_not_accepted(reply: requests.Response, kind: type[DeliveryError], words: str) -> None:
     """A wrong token or a missing scope is told in words, a Slack that is down proves nothing; nobody sees the token."""
     with pytest.raises(kind, match=re.escape(words)) as caught:
-        probe(FakeSession(reply), ORIGIN, SECRET)
+        prove(FakeSession(reply), ORIGIN, SECRET)
     assert TOKEN not in "".join(traceback.format_exception(caught.value))

@@ -225,9 +225,9 @@ def _accepted(read: Callable[[], object], origin: str) -> Answer:
         try:
             of_bot = slack_bot.bot_secret(secret)
             if of_bot is not None:
-                slack_bot.probe(session, slack_bot.api_origin(origin), of_bot)
+                slack_bot.prove(session, slack_bot.api_origin(origin), of_bot)
             else:
-                slack.probe(session, str(slack.webhook_address(secret, origin)))
+                slack.prove(session, str(slack.webhook_address(secret, origin)))
         except DeliveryRefusedError as error:
             return {"accepted": False, "why": str(error)}
     return {"accepted": True}

@@ -428,8 +428,7 @@ class _SlackSender:
         address = slack.webhook_address(secret, self._settings.slack_origin)
         if address is None:
             return Unconfigured(_NO_SLACK)
-        slack.probe(self._session, address)
-        return Sent("webhook accepted")
+        return Sent(slack.prove(self._session, address))
 
     def _post(self, address: str, message: Mapping[str, Any]) -> str:
         from rootwatch.channels import slack  # noqa: PLC0415 - as above

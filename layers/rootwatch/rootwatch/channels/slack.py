@@ -284,8 +284,10 @@ def post(session: "Session", address: str, message: Mapping[str, Any]) -> str:
     raise _refusal(answer)
 
 
-def probe(session: "Session", address: str) -> None:
-    """Ask a webhook whether it takes messages, and post nothing: the message has no text, which Slack never posts.
+def prove(session: "Session", address: str) -> str:
+    """Prove a webhook without posting, and return in words what is proven.
+
+    It is asked to take a message without text, which Slack never posts.
 
     Raises:
         DeliveryFailedError: as `post`.
@@ -295,6 +297,7 @@ def probe(session: "Session", address: str) -> None:
     answer = exchange(session, address, {})
     if answer.status_code != _OK and answer.text.strip() not in {"no_text", "invalid_payload"}:
         raise _refusal(answer)
+    return "webhook accepted"
 
 
 def _refusal(answer: "Response") -> DeliveryRefusedError:

@@ -164,32 +164,23 @@ def call(session: "Session", origin: str, secret: BotSecret, method: str, argume
     return Posted(ts, in_thread=not isinstance(posted, Mapping) or bool(posted.get("thread_ts")))
 
 
-def probe(session: "Session", origin: str, secret: BotSecret) -> None:
-    """Ask Slack whether it accepts the token, and post nothing; of the channel nothing is asked.
+def prove(session: "Session", origin: str, secret: BotSecret) -> str:
+    """Prove token and channel without posting, and return in words what is proven.
 
-    https://docs.slack.dev/reference/methods/auth.test ; Slack names the token's scopes in a header of every answer.
+    Slack names the token's scopes in a header of every answer. The channel can be asked for only with the scope
+    channels:read (or groups:read), which posting does not need.
+    https://docs.slack.dev/reference/methods/auth.test ; https://docs.slack.dev/reference/methods/conversations.info
 
     Raises:
         DeliveryFailedError: as `call`.
-        DeliveryRefusedError: Slack does not accept the token, or the scope chat:write is missing.
+        DeliveryRefusedError: Slack does not accept the token, the scope chat:write is missing, or the bot could not
+            post in the channel; the message says in words what to mend.
 
     """
     _, headers = _called(session, origin, secret, _TEST, {})
     scopes = headers.get("x-oauth-scopes")
     if scopes is not None and _SCOPE not in {scope.strip() for scope in scopes.split(",")}:
         raise _refused("missing_scope")
-
-
-def prove(session: "Session", origin: str, secret: BotSecret) -> str:
-    """Prove token and channel without posting, and return what is proven.
-
-    The channel can be asked for only with the scope channels:read (or groups:read), which posting does not need.
-
-    Raises:
-        DeliveryFailedError, DeliveryRefusedError: as `call`.
-
-    """
-    probe(session, origin, secret)
     try:
         document, _ = _called(session, origin, secret, _INFO, {"channel": secret.channel}, form=True)
     except DeliveryRefusedError as error:
