@@ -24,7 +24,7 @@ def sound_deployment(**parameters: str) -> Deployment:
         parameters: parameters of the stack, with other values than their defaults.
 
     """
-    stack = Stack(**parameters)
+    stack = Stack(**{"ForwardingAccounts": WATCHED} | parameters)
     template = json.loads(transformed())
     kept = {key: each for key, each in template["Resources"].items() if key in stack.resources}
     physical_ids = {key: _physical_id(stack, key, each["Type"]) for key, each in kept.items()}
@@ -235,7 +235,30 @@ def _secret(_: Deployment, _secret: Resource) -> dict[str, Any]:
     return {"secretsmanager:GetSecretValue": {"form": "webhook"}, "slack:Accepts": {"accepted": True}}
 
 
+def _bus(_: Deployment, bus: Resource) -> dict[str, Any]:
+    policy = copy.deepcopy(bus.properties.get("Policy"))
+    for statement in policy["Statement"] if policy else ():
+        if isinstance(statement["Principal"], dict):  # AWS writes accounts down as their root's ARN
+            statement["Principal"] = {"AWS": [f"arn:aws:iam::{each}:root" for each in statement["Principal"]["AWS"]]}
+    return {"events:DescribeEventBus": {"Name": bus.physical_id} | ({"Policy": json.dumps(policy)} if policy else {})}
+
+
+def forwarder(deployment: Deployment, region: str) -> Deployment:
+    """Return the deployment with a sound forwarder in another region of its own account."""
+    bus = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/rootwatch-forwarded"
+    found = deployment.answer("dynamodb:Query", "COVERAGE")["Items"]
+    place = {**found[0], "sk": f"{ACCOUNT}#{region}"}
+    answers: dict[Question, Any] = {Question("dynamodb:Query", "COVERAGE"): {"Items": [*found, place]}}
+    for which, state in (("root", "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"), ("tamper", "ENABLED")):
+        answers[Question("events:DescribeRule", f"{region}/{which}")] = {"State": state}
+        answers[Question("events:ListTargetsByRule", f"{region}/{which}")] = {"Targets": [{"Id": "hub", "Arn": bus}]}
+    letters = {"Attributes": {"ApproximateNumberOfMessages": "0", "QueueUrl": f"https://sqs.{region}.amazonaws.com/q"}}
+    answers[Question("sqs:GetQueueAttributes", f"{region}/dead-letter")] = letters
+    return replace(deployment, answers={**deployment.answers, **answers})
+
+
 _BY_KIND: Final = {
+    "AWS::Events::EventBus": _bus,
     "AWS::Events::Rule": _rule,
     "AWS::SQS::Queue": _queue,
     "AWS::Lambda::EventSourceMapping": _mapping,

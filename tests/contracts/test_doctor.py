@@ -150,11 +150,30 @@ def test_a_stack_of_somebody_else(aws: dict[str, Any]) -> None:
         look.look_at(Where())
 
 
+def test_the_forwarders_of_this_account_are_asked_about_where_they_are(
+    aws: dict[str, Any], asked: list[tuple[str, str, Any]]
+) -> None:
+    """Another region of the hub's account is asked there; another account is out of reach, and not asked at all."""
+    places = ("111122223333#eu-west-1", "111122223333#us-east-1", "444455556666#eu-west-2")
+    aws["dynamodb:query"] = {"Items": [{"pk": {"S": "COVERAGE"}, "sk": {"S": place}} for place in places]}
+    aws["sqs:get_queue_url"] = error("AWS.SimpleQueueService.NonExistentQueue")
+    aws["events:describe_rule"] = lambda Name, **_: error("ResourceNotFoundException") if "forward-" in Name else {}  # noqa: N803
+    findings = [each for each in examine(look.look_at(Where())) if each.check == "forwarders"]
+    elsewhere = {(region, operation) for region, operation, _ in asked if region != "us-east-1"}
+
+    assert elsewhere == {
+        ("eu-west-1", "events:describe_rule"), ("eu-west-1", "events:list_targets_by_rule"),
+        ("eu-west-1", "sqs:get_queue_url"),
+    }  # fmt: skip
+    assert {each.state for each in findings} <= {State.FAULT, State.NOT_CHECKED}
+
+
 def test_every_permission_that_is_needed_is_stated(aws: dict[str, Any], asked: list[tuple[str, str, Any]]) -> None:
     """The list of what an identity has to be allowed to is what is asked, no more and no less."""
     trail = {"Name": "t", "TrailARN": EU_TRAIL, "HomeRegion": "eu-west-1"}
     aws["cloudtrail:describe_trails"] = {"trailList": [trail]}
     aws["events:describe_rule"] = {"State": "ENABLED", "EventPattern": "{}"}
+    aws["dynamodb:query"] = {"Items": [{"pk": {"S": "COVERAGE"}, "sk": {"S": "111122223333#eu-west-1"}}]}
     look.look_at(Where())
     operations = {operation.replace("_", "").lower() for _, operation, _ in asked}
 

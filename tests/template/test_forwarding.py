@@ -25,7 +25,13 @@ from tests.template.test_policies import allowed
 
 RULES = ["RootRule", "TamperRule"]
 LONGEST_NAME = "r" * 32
-LONGEST = {"AWS::SQS::Queue": 80, "AWS::IAM::Role": 64, "AWS::Events::Rule": 64, "AWS::Scheduler::Schedule": 64}
+LONGEST = {
+    "AWS::CloudWatch::Alarm": 255,
+    "AWS::SQS::Queue": 80,
+    "AWS::IAM::Role": 64,
+    "AWS::Events::Rule": 64,
+    "AWS::Scheduler::Schedule": 64,
+}
 HEARTBEAT = "rootwatch.heartbeat"
 
 
@@ -58,6 +64,7 @@ def test_no_code_and_nothing_that_sam_must_make() -> None:
     assert "Transform" not in template
     assert {resource["Type"] for resource in template["Resources"].values()} == {
         "AWS::CloudFormation::WaitConditionHandle",
+        "AWS::CloudWatch::Alarm",
         "AWS::Events::Rule",
         "AWS::IAM::Role",
         "AWS::SQS::Queue",
@@ -203,6 +210,22 @@ def test_only_the_two_rules_leave_dead_letters(forwarding: ForwardingStack) -> N
     assert (queue["SqsManagedSseEnabled"], queue["MessageRetentionPeriod"]) == (True, 1209600)
     assert allow["Condition"] == {"ArnEquals": {"aws:SourceArn": [forwarding.arn(rule) for rule in RULES]}}
     assert (deny["Effect"], deny["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+def test_dead_letters_have_an_alarm(forwarding: ForwardingStack) -> None:
+    """One record that does not reach the hub raises an alarm here, which tells a topic where one is given."""
+    alarm = forwarding.resources["DeadLetterAlarm"]["Properties"]
+    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:security"
+    told = ForwardingStack(AlarmTopicArn=topic).resources["DeadLetterAlarm"]["Properties"]
+
+    assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": "rootwatch-forward-dead-letter"}]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"], alarm["Statistic"]) == (
+        0,
+        "GreaterThanThreshold",
+        "Maximum",
+    )
+    assert "AlarmActions" not in alarm
+    assert told["AlarmActions"] == [topic]
 
 
 def test_names_fit_and_are_the_hub_s(forwarding: ForwardingStack) -> None:

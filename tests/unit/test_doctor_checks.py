@@ -13,7 +13,7 @@ from rootwatch_cli.doctor.checks.trail import logged_by
 from rootwatch_cli.doctor.checks.verdict import Finding, State
 from rootwatch_cli.doctor.command import NOT_ALL_CHECKED, status_of
 from rootwatch_cli.doctor.deployment import UNKNOWN, Deployment, NotAnswered, NotThere, Question, holds_unknown
-from tests.builders.deployments import NOW, TRAIL, changed, sound_deployment, with_answer
+from tests.builders.deployments import NOW, TRAIL, WATCHED, changed, forwarder, sound_deployment, with_answer
 
 Spoil = Callable[[Deployment], Deployment]
 
@@ -73,10 +73,16 @@ def selectors(answer: dict[str, Any]) -> Spoil:
     return answered("cloudtrail:GetEventSelectors", TRAIL, answer)
 
 
+def elsewhere(spoil: Spoil) -> Spoil:
+    """Return what spoils the forwarder of another region of the stack's own account."""
+    return lambda deployment: spoil(forwarder(deployment, "eu-west-1"))
+
+
 MANAGEMENT = {"Field": "eventCategory", "Equals": ["Management"]}
 OLD = (NOW - timedelta(hours=3)).isoformat()
 FAULT, WARNING, NOT_CHECKED = State.FAULT, State.WARNING, State.NOT_CHECKED
 TRAILS, RULE, TARGETS = "cloudtrail:DescribeTrails", "events:DescribeRule", "events:ListTargetsByRule"
+BUS, LETTERS = "events:DescribeEventBus", "sqs:GetQueueAttributes"
 MAPPING, FUNCTION = "lambda:GetEventSourceMapping", "lambda:GetFunctionConfiguration"
 TABLE, TOPIC, SUBSCRIPTIONS = "dynamodb:DescribeTable", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic"
 SECRET, KEY_POLICY = "secretsmanager:GetSecretValue", "kms:GetKeyPolicy"
@@ -163,6 +169,41 @@ SPOILT = {
         "rule-targets", WARNING, "also sends",
         lambda deployment: with_answer(deployment, TARGETS, "RootRule", {"Targets": [
             *deployment.answer(TARGETS, "RootRule")["Targets"], {"Id": "x", "Arn": "arn:aws:sqs:x:y:z"}]}),
+    ),
+    "hub's bus without its policy": Spoilt("bus-policy", FAULT, "is refused", to(BUS, "ForwardedBus", "Policy", None)),
+    "hub's bus without one account": Spoilt(
+        "bus-policy", FAULT, "444455556666", to(BUS, "ForwardedBus", "Policy.Statement.0.Principal.AWS", [])
+    ),
+    "hub's bus open to everybody": Spoilt(
+        "bus-policy", FAULT, "open to everybody",
+        lambda deployment: with_answer(deployment, BUS, "ForwardedBus", {"Policy": json.dumps({"Statement": [
+            *json.loads(deployment.answer(BUS, "ForwardedBus")["Policy"])["Statement"],
+            {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "events:PutEvents", "Resource": "*"}]})}),
+    ),
+    "hub's bus deleted": Spoilt("bus-policy", FAULT, "does not exist", answered(BUS, "ForwardedBus", NotThere())),
+    "account not listed any more": Spoilt("bus-accounts", FAULT, "444455556666", parameter("ForwardingAccounts", "")),
+    "forwarder deleted": Spoilt(
+        "forwarders", FAULT, "does not exist", elsewhere(answered(RULE, "eu-west-1/root", NotThere()))
+    ),
+    "forwarder disabled": Spoilt(
+        "forwarders", FAULT, "switched off", elsewhere(to(RULE, "eu-west-1/tamper", "State", "DISABLED"))
+    ),
+    "forwarder without reads": Spoilt(
+        "forwarders", FAULT, "reads are lost", elsewhere(to(RULE, "eu-west-1/root", "State", "ENABLED"))
+    ),
+    "forwarder without its target": Spoilt(
+        "forwarders", FAULT, "lost its target", elsewhere(to(TARGETS, "eu-west-1/root", "Targets", []))
+    ),
+    "forwarder with dead letters": Spoilt(
+        "forwarders", FAULT, "1 record of eu-west-1",
+        elsewhere(to(LETTERS, "eu-west-1/dead-letter", "Attributes.ApproximateNumberOfMessages", "1")),
+    ),
+    "forwarder without a dead-letter queue": Spoilt(
+        "forwarders", FAULT, "is lost", elsewhere(answered(LETTERS, "eu-west-1/dead-letter", NotThere()))
+    ),
+    "region that may not be asked": Spoilt(
+        "forwarders", NOT_CHECKED, "no permission",
+        elsewhere(answered(RULE, "eu-west-1/root", NotAnswered("no permission"))),
     ),
     "queue deleted": Spoilt(
         "queue-policy", FAULT, "does not exist", answered("sqs:GetQueueAttributes", "IntakeQueue", NotThere())
@@ -545,7 +586,7 @@ def test_what_the_template_asks_for_is_what_another_reader_finds(sound: Deployme
     """Patterns, targets and policies come out as the reader of the template's own tests works them out."""
     from tests.template.stack import Stack  # noqa: PLC0415 - the other reader
 
-    stack = Stack()
+    stack = Stack(ForwardingAccounts=WATCHED)
     for kind in ("AWS::Events::Rule", "AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "AWS::KMS::Key", "AWS::SNS::Topic"):
         for resource in sound.resources(kind):
             assert resource.properties == stack.of_type(kind)[resource.logical_id]
@@ -557,3 +598,19 @@ def test_a_question_that_was_not_asked_is_not_answered(sound: Deployment) -> Non
     [finding] = of(examine(replace(sound, answers=answers)), "rule-state")
 
     assert finding.state is NOT_CHECKED
+
+
+def test_the_forwarders_of_other_regions(sound: Deployment) -> None:
+    """A sound forwarder in another region is well, and what mends a broken one is the command that made it."""
+    [broken] = of(examine(SPOILT["forwarder disabled"].spoil(sound)), "forwarders")
+
+    assert of(examine(forwarder(sound, "eu-west-1")), "forwarders") == []
+    assert broken.mend == "rootwatch deploy-forwarders --regions eu-west-1 --stack rootwatch --region us-east-1"
+
+
+def test_an_organization_s_accounts_are_not_guessed() -> None:
+    """Who belongs to an organization is not known here: no account that was heard is called not admitted."""
+    findings = examine(sound_deployment(OrganizationId="o-a1b2c3d4e5", ForwardingAccounts=""))
+
+    assert of(findings, "bus-accounts") == []
+    assert of(findings, "bus-policy") == []

@@ -16,8 +16,18 @@ from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.channels import slack, slack_bot
 from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError, StoreError
 from rootwatch_cli.deployed import StackNotFoundError, Where, clients, described_stack, in_words, physical_ids
+from rootwatch_cli.doctor.checks import forwarding
 from rootwatch_cli.doctor.checks.rules import PROBES, place_of_rule
-from rootwatch_cli.doctor.deployment import Answer, Deployment, NotAnswered, NotThere, Question, Resource
+from rootwatch_cli.doctor.deployment import (
+    Answer,
+    Deployment,
+    MissingError,
+    NotAnswered,
+    NotReadError,
+    NotThere,
+    Question,
+    Resource,
+)
 from rootwatch_cli.specimen import load_specimen
 
 MOST_AT_ONCE: Final = 8
@@ -69,6 +79,7 @@ def _by(operation: str, argument: str, **more: object) -> Callable[[Client, Reso
 
 _ASKS: Final[Mapping[str, Mapping[str, Callable[[Client, Resource, Deployment], Answer]]]] = {
     "AWS::Events::Rule": {"events:DescribeRule": _rule, "events:ListTargetsByRule": _targets},
+    "AWS::Events::EventBus": {"events:DescribeEventBus": _by("describe_event_bus", "Name")},
     "AWS::SQS::Queue": {
         "sqs:GetQueueAttributes": _by("get_queue_attributes", "QueueUrl", AttributeNames=["All"]),
         "lambda:ListEventSourceMappings": _readers,
@@ -105,7 +116,7 @@ ACTIONS: Final = tuple(
             "cloudformation:DescribeStacks", "cloudformation:GetTemplate", "cloudformation:ListStackResources",
             "cloudtrail:DescribeTrails", "cloudtrail:GetEventSelectors", "cloudtrail:GetTrailStatus",
             "cloudwatch:DescribeAlarms", "dynamodb:Query", "events:TestEventPattern", "lambda:GetAccountSettings",
-            "secretsmanager:GetSecretValue",
+            "secretsmanager:GetSecretValue", "sqs:GetQueueUrl",
         }
     )
 )  # fmt: skip
@@ -250,6 +261,30 @@ def _then_questions(deployment: Deployment, client: Mapping[str, Client], make: 
         arn = str(trail["TrailARN"])
         yield Question("cloudtrail:GetTrailStatus", arn), partial(cloudtrail.get_trail_status, Name=arn)
         yield Question("cloudtrail:GetEventSelectors", arn), partial(cloudtrail.get_event_selectors, TrailName=arn)
+    yield from _forwarder_questions(deployment, make)
+
+
+def _forwarder_questions(deployment: Deployment, make: Callable[..., Client]) -> Questions:
+    """Ask about the forwarders of this account's other regions; another account's are out of reach."""
+    try:
+        regions = forwarding.other_regions(deployment)
+    except (NotReadError, MissingError):  # the check itself says so
+        return
+    for region in regions:
+        events, queues = make("events", region_name=region), make("sqs", region_name=region)
+        for which in forwarding.RULES:
+            name = forwarding.rule_name(deployment, which)
+            yield Question("events:DescribeRule", f"{region}/{which}"), partial(events.describe_rule, Name=name)
+            targets = partial(_all, events, "list_targets_by_rule", "Targets", Rule=name)
+            yield Question("events:ListTargetsByRule", f"{region}/{which}"), targets
+        letters = partial(_letters, queues, forwarding.queue_name(deployment))
+        yield Question("sqs:GetQueueAttributes", f"{region}/dead-letter"), letters
+
+
+def _letters(client: Client, name: str) -> Answer:
+    url = client.get_queue_url(QueueName=name)["QueueUrl"]
+    found: Answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    return {"Attributes": {**found, "QueueUrl": url}}
 
 
 def _probe(client: Client, described: Asked | None, specimen: str) -> Asked:

@@ -8,9 +8,22 @@ from collections.abc import Iterator
 from typing import Final
 
 from rootwatch.alert import visible
-from rootwatch_cli.doctor.checks import alarms, functions, proof, queues, rules, slack, stack, table, topics, trail
+from rootwatch_cli.doctor.checks import (
+    alarms,
+    forwarding,
+    functions,
+    proof,
+    queues,
+    rules,
+    slack,
+    stack,
+    table,
+    topics,
+    trail,
+)
 from rootwatch_cli.doctor.checks.verdict import (
     ALARM,
+    BUS,
     FUNCTION,
     KEY,
     MAPPING,
@@ -89,6 +102,13 @@ CHECKS: Final = (
     Check("rule-pattern", "the rule lets through what the template says", rules.pattern, RULE),
     Check("rule-matches", "EventBridge lets our specimens through", rules.matching, RULE),
     Check("rule-targets", "the rule has its targets, and they their dead-letter queue", rules.targets, RULE),
+    Check("bus-policy", "the hub's bus admits whom the template admits, and nobody else", forwarding.bus_policy, BUS),
+    Check("bus-accounts", "every account that was heard may still forward", forwarding.admitted),
+    Check(
+        "forwarders",
+        "this account's other regions forward; of other accounts only heartbeats tell",
+        forwarding.forwarders,
+    ),
     Check("queue-policy", "the queue's policy is the template's", queues.policy, QUEUE),
     Check("queue-encryption", "the queue is encrypted so that all who fill it can", queues.encryption, QUEUE),
     Check("queue-redrive", "the queue keeps and hands on as the template says", queues.redrive, QUEUE),

@@ -52,6 +52,7 @@ class Check:
 
 
 RULE: Final = "AWS::Events::Rule"
+BUS: Final = "AWS::Events::EventBus"
 QUEUE: Final = "AWS::SQS::Queue"
 MAPPING: Final = "AWS::Lambda::EventSourceMapping"
 FUNCTION: Final = "AWS::Lambda::Function"
