@@ -17,6 +17,7 @@ from rootwatch.errors import DamagedItemError, DeliveryFailedError, DeliveryRefu
 from rootwatch.pipeline import Fate, Recorder, Result, detect_messages
 from rootwatch.probe import CANARY_SOURCE, TAG_KEY, Probe, ProbeKind, canary_record, canary_resource, make_probe
 from rootwatch.proof import EVERY, LATE_AFTER, LOOK_EVERY, Prover
+from rootwatch.record import OTHER_ACCOUNT
 from rootwatch.watchdog import Report
 from tests.builders import build_envelope
 from tests.unit.workbench import NOW, CheckedTable, make_message, make_recorder
@@ -359,6 +360,8 @@ def test_accounts_and_regions_appear_by_themselves(bench: Bench) -> None:
     assert bench.take(beat(bench.now, region="us-west-2")).fate is Fate.PROOF
     bench.run(LOOK_EVERY)
     assert bench.headlines() == [f"2 regions of account {OTHER} new"]
+    # Nobody but who is admitted can be heard; who is none of ours is told with where to look.
+    assert "If one of them is none of yours, look at the parameters" in str(bench.told["operations"][0].paragraphs)
     assert bench.headlines("slack") == []
     bench.now += HOUR
     assert bench.take(beat(bench.now)).fate is Fate.PROOF
@@ -378,6 +381,24 @@ def test_a_record_of_cloudtrail_is_heard_too(bench: Bench) -> None:
     assert isinstance(place, Place)
     assert (place.account_id, place.region, place.record_at) == (OTHER, sign_in["region"], bench.now)
     assert place.heartbeat_at is None
+
+
+def test_a_forwarded_record_counts_for_who_forwarded_it(bench: Bench) -> None:
+    """A record that names another account than its envelope counts for the envelope's, marked, never for the hub's."""
+    posing = build_envelope("console_login_without_mfa") | {"account": OTHER}
+    assert posing["detail"]["recipientAccountId"] == HUB
+
+    assert bench.take(posing).fate is Fate.RECORDED
+    [(account_id, months)] = bench.store.accounts().items()
+    assert account_id == OTHER
+    [event] = [event for month in months for event in bench.store.event_items(account_id, month)]
+    assert OTHER_ACCOUNT in str(event["problems"])
+    [place] = [*bench.store.places()]
+    assert isinstance(place, Place)
+    assert place.account_id == OTHER
+    [incident] = bench.alerts()
+    [alert] = [item for item in bench.store.incident_items(incident) if str(item["sk"]).startswith("ALERT#")]
+    assert alert["account_id"] == OTHER
 
 
 BEATS: dict[str, tuple[dict[str, Any], str]] = {
