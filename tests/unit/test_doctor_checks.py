@@ -601,11 +601,16 @@ def test_a_question_that_was_not_asked_is_not_answered(sound: Deployment) -> Non
 
 
 def test_the_forwarders_of_other_regions(sound: Deployment) -> None:
-    """A sound forwarder in another region is well, and what mends a broken one is the command that made it."""
-    [broken] = of(examine(SPOILT["forwarder disabled"].spoil(sound)), "forwarders")
+    """A sound forwarder in another region is well; a broken one is made again, since an update mends nothing."""
+    [broken] = of(examine(SPOILT["forwarder without its target"].spoil(sound)), "forwarders")
+    [disabled] = of(examine(SPOILT["forwarder disabled"].spoil(sound)), "forwarders")
 
     assert of(examine(forwarder(sound, "eu-west-1")), "forwarders") == []
-    assert broken.mend == "rootwatch deploy-forwarders --regions eu-west-1 --stack rootwatch --region us-east-1"
+    assert broken.mend == (
+        "aws cloudformation delete-stack --stack-name rootwatch-forward --region eu-west-1; when it is gone: "
+        "rootwatch deploy-forwarders --regions eu-west-1 --stack rootwatch --region us-east-1"
+    )
+    assert "put-rule --name rootwatch-forward-tamper --state ENABLED --event-pattern" in disabled.mend
 
 
 def test_an_organization_s_accounts_are_not_guessed() -> None:
@@ -614,3 +619,14 @@ def test_an_organization_s_accounts_are_not_guessed() -> None:
 
     assert of(findings, "bus-accounts") == []
     assert of(findings, "bus-policy") == []
+
+
+def test_a_silent_forwarder_is_mended_where_it_is(sound: Deployment) -> None:
+    """Whose heartbeat is missing is named with what to do there; the hub's own is for its trail and watchdog."""
+    places = [{"sk": f"{place}#us-east-1", "first_at": OLD, "heartbeat_at": OLD} for place in (WATCHED, "111122223333")]
+    found = of(examine(with_answer(sound, *PLACES, {"Items": places})), "heartbeat")
+    [silent] = [each for each in found if WATCHED in each.what]
+
+    assert len(found) == 2
+    assert "deploy template-forward.yaml there again" in silent.mend
+    assert f"rootwatch coverage --retire {WATCHED}/us-east-1 --stack rootwatch" in silent.mend

@@ -5,6 +5,7 @@ The forwarders of other accounts are out of reach from here; their heartbeats sa
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -52,7 +53,7 @@ def bus_policy(deployment: Deployment, bus: Resource) -> Iterator[Verdict]:
         mend = aws(deployment, "events", "put-permission", "--event-bus-name", name, "--policy", as_json(wanted))
     open_ones = [each for each in found["Statement"] if _admits_everybody(each)]
     if open_ones:
-        what = f"the bus {name} is open to everybody: any AWS account can put events on it, and pose as one of yours"
+        what = f"the bus {name} is open to everybody: any AWS account can send its own records and heartbeats"
         yield fault(what, mend)
     rest = [each for each in found["Statement"] if each not in open_ones]
     for verdict in compared({**found, "Statement": rest}, wanted, mend):
@@ -82,20 +83,25 @@ def forwarders(deployment: Deployment, _: None) -> Iterator[Verdict]:
     bus = next((each.physical_id for each in deployment.resources(BUS)), None)
     wanted = "ENABLED" if deployment.parameter("RecordReadOnlyEvents") == "false" else _ALL_READS
     for region in other_regions(deployment):
-        mend = rootwatch_command(deployment, "deploy-forwarders", "--regions", region)
+        mend = _made_again(deployment, region)
         for which in RULES:
             name = rule_name(deployment, which)
             try:
-                state = deployment.answer("events:DescribeRule", f"{region}/{which}").get("State")
+                rule = deployment.answer("events:DescribeRule", f"{region}/{which}")
                 targets = deployment.answer("events:ListTargetsByRule", f"{region}/{which}")["Targets"]
             except MissingError:
                 yield fault(f"{region} does not forward: its rule {name} does not exist", mend)
                 continue
-            asked = wanted if which == "root" else "ENABLED"
+            state, asked = rule.get("State"), wanted if which == "root" else "ENABLED"
+            # Not enable-rule: it would give the rule the state without reads.
+            put = shlex.join([
+                "aws", "events", "put-rule", "--name", name, "--state", asked,
+                "--event-pattern", str(rule.get("EventPattern") or "{}"), "--region", region,
+            ])  # fmt: skip
             if state == "DISABLED":
-                yield fault(f"{region} does not forward: its rule {name} is switched off", mend)
+                yield fault(f"{region} does not forward: its rule {name} is switched off", put)
             elif state != asked:
-                yield fault(f"the rule {name} of {region} is {visible(state, 60)}, not {asked}: reads are lost", mend)
+                yield fault(f"the rule {name} of {region} is {visible(state, 60)}, not {asked}: reads are lost", put)
             if not any(str(each["Arn"]).endswith(f":event-bus/{bus}") for each in targets):
                 yield fault(f"the rule {name} of {region} has lost its target, the hub's bus", mend)
         try:
@@ -107,9 +113,17 @@ def forwarders(deployment: Deployment, _: None) -> Iterator[Verdict]:
         count = int(attributes.get("ApproximateNumberOfMessages", 0))
         if count:
             letters = "1 record" if count == 1 else f"{count} records"
+            lie = "lies" if count == 1 else "lie"
             read = f"aws sqs receive-message --queue-url {attributes.get('QueueUrl', queue_name(deployment))}"
-            what = f"{letters} of {region} did not reach the hub and lie on its queue {queue_name(deployment)}"
+            what = f"{letters} of {region} did not reach the hub and {lie} on its queue {queue_name(deployment)}"
             yield fault(what, f"{read} --region {region} says why; SQS deletes each 14 days after it was sent")
+
+
+def _made_again(deployment: Deployment, region: str) -> str:
+    """Return how a forwarder is made again: an update leaves alone what the template did not change."""
+    stack = shlex.quote(f"{deployment.name}-forward")
+    delete = f"aws cloudformation delete-stack --stack-name {stack} --region {region}"
+    return f"{delete}; when it is gone: {rootwatch_command(deployment, 'deploy-forwarders', '--regions', region)}"
 
 
 _ALL_READS: Final = "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"

@@ -1,11 +1,12 @@
 """Canary and heartbeat: what proves that silence means that nothing happened."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from rootwatch.alert import visible
-from rootwatch_cli.doctor.checks.verdict import Verdict, fault, not_checked
+from rootwatch_cli.doctor.checks.verdict import Verdict, fault, not_checked, rootwatch_command
 from rootwatch_cli.doctor.deployment import Answer, Deployment
 
 PROVEN_EVERY: Final = timedelta(hours=2)
@@ -42,7 +43,17 @@ def heartbeat(deployment: Deployment, _: None) -> Iterator[Verdict]:
     for (account, region), item in sorted(places.items(), key=lambda place: place[0]):
         what = f"heartbeat of account {visible(account, 40)} in {visible(region, 40)}"
         last, first = _moment(item, "heartbeat_at"), _moment(item, "first_at")
-        yield from _age(deployment, what, last, first, "that its records arrive")
+        is_hub = (account, region) == (deployment.account_id, deployment.region)
+        for verdict in _age(deployment, what, last, first, "that its records arrive"):
+            is_elsewhere = verdict.mend and not is_hub
+            yield replace(verdict, mend=_mend_forwarder(deployment, account, region)) if is_elsewhere else verdict
+
+
+def _mend_forwarder(deployment: Deployment, account: str, region: str) -> str:
+    place = f"{visible(account, 40)}/{visible(region, 40)}"
+    retire = rootwatch_command(deployment, "coverage", "--retire", place)
+    again = "look up in its CloudTrail who changed what, and deploy template-forward.yaml there again"
+    return f"{again} (docs/organization.md); if it is gone for good: {retire}"
 
 
 def _is_built(deployment: Deployment, word: str) -> bool:
