@@ -160,6 +160,13 @@ def test_anchors_lead_to_headings(path: Path) -> None:
         assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, anchor
 
 
+def test_a_decision_has_a_number_of_its_own() -> None:
+    """The pages of docs/decisions/ count from 1, and no two have one number."""
+    numbers = [int(path.name[:4]) for path in sorted((ROOT / "docs" / "decisions").glob("*.md"))]
+
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda path: path.name)
 def test_a_decision_says_what_was_decided(path: Path) -> None:
     """Every page of docs/decisions/ has a title with its number and a decision."""
