@@ -17,7 +17,7 @@ import pytest
 
 from make import report_schema
 from rootwatch import triage
-from rootwatch.audit.items import event_partition, head_key, step_key
+from rootwatch.audit.items import SeenLetters, event_partition, head_key, step_key
 from rootwatch.audit.memory import MemoryTable
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Item
@@ -334,6 +334,31 @@ def test_an_alert_that_reached_nobody_is_an_exception(tmp_path: Path) -> None:
         "slack": written.report.operation.alerts,
         "sns": written.report.operation.alerts,
     }
+
+
+def test_dead_letters_are_an_exception(tmp_path: Path) -> None:
+    """What the watchdog saw of them stands on the first page and in the operation of the control; else it says none."""
+    table = CheckedTable()
+    play(table)
+    assert "noted none in this month" in page(make(table, tmp_path))
+    store, at = AuditStore(table), datetime(2026, 11, 7, tzinfo=UTC)
+    store.write_seen_letters(
+        SeenLetters(MONTH, "intake", "rootwatch-intake-dead-letter", 3, at, at + timedelta(days=1))
+    )
+    store.write_seen_letters(SeenLetters(MONTH, "notify", "rootwatch-notify-dead-letter", 2, at))
+    store.write_seen_letters(SeenLetters("2026-12", "rule", "rootwatch-rule-dead-letter", 9, LATER))
+    written = make(table, tmp_path)
+
+    assert found(written.report)[ExceptionKind.DEAD_LETTERS] == 5
+    assert [(each.most, each.gone_at) for each in written.report.operation.dead_letters] == [
+        (3, at + timedelta(days=1)),
+        (2, None),
+    ]
+    assert "records that could not be read or stored, from 2026-11-07 00:00:00 UTC on" in page(written)
+    assert document(written)["operation"]["dead_letters"][1]["gone_at"] is None
+    table._partitions["WATCHDOG"]["LETTERS#2026-11#notify"]["first_at"] = 7
+    again = found(make(table, tmp_path).report)
+    assert (again[ExceptionKind.DEAD_LETTERS], again[ExceptionKind.DAMAGED]) == (3, 1)
 
 
 @pytest.mark.parametrize("name", ["record", "sha256", "chain", "sequence", "everything"])

@@ -17,6 +17,7 @@ from rootwatch.audit.items import (
     Delivery,
     DeliveryState,
     KeptReport,
+    SeenLetters,
     Told,
     WatchState,
     head_key,
@@ -883,6 +884,43 @@ def test_a_topic_that_takes_nothing_is_reported_and_tried_again(bench: Bench) ->
     assert bench.run().counts == {"PartsFailed": 1}
     bench.operations.notice_answer = None
     assert bench.run_after(MINUTE).counts == {"NoticesSent": 1}
+
+
+def test_dead_letters_are_kept_for_the_month_s_report() -> None:
+    """How many there were at the most, from when on, and when the queue was empty; each month by itself."""
+    bench = Bench()
+    assert bench.run().counts == {}
+    first = bench.now
+    for count in (2, 5, 1):
+        bench.letters["intake"] = count
+        bench.run_after(MINUTE)
+    [seen] = bench.store.every_seen_letters("2026-11")
+    assert seen == SeenLetters("2026-11", "intake", "rootwatch-intake-dead-letter", 5, first + MINUTE)
+    bench.letters["intake"] = 0
+    for _ in range(3):
+        bench.run_after(MINUTE)
+    assert bench.store.seen_letters("2026-11", "intake") == replace(seen, gone_at=first + 4 * MINUTE)
+    bench.letters["intake"] = 1
+    bench.run_after(MINUTE)
+    assert bench.store.seen_letters("2026-11", "intake") == seen
+    bench.now = datetime(2026, 12, 1, tzinfo=UTC)
+    bench.run()
+    bench.letters["intake"] = 0
+    bench.run_after(MINUTE)
+    assert bench.store.seen_letters("2026-11", "intake") == seen
+    december = SeenLetters("2026-12", "intake", seen.queue, 1, datetime(2026, 12, 1, tzinfo=UTC), bench.now)
+    assert list(bench.store.every_seen_letters("2026-12")) == [december]
+
+
+def test_what_was_seen_of_dead_letters_and_was_changed_begins_anew() -> None:
+    """An item that cannot be read is reported, and what is there now is kept over it."""
+    bench = Bench()
+    bench.letters["intake"] = 2
+    bench.run()
+    bench.table._partitions["WATCHDOG"]["LETTERS#2026-11#intake"]["most"] = "many"
+    report = bench.run_after(MINUTE)
+    assert "it begins anew" in report.failures[0]
+    assert [getattr(each, "most", None) for each in bench.store.every_seen_letters("2026-11")] == [2]
 
 
 # --- monthly reports --------------------------------------------------------------------------------------------------

@@ -17,7 +17,15 @@ from types import MappingProxyType
 from typing import Final
 
 from rootwatch.alert import clock, shown
-from rootwatch.audit.items import Delivery, DeliveryState, KeptReport, Told, WatchState, undelivered_partition
+from rootwatch.audit.items import (
+    Delivery,
+    DeliveryState,
+    KeptReport,
+    SeenLetters,
+    Told,
+    WatchState,
+    undelivered_partition,
+)
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import IndexEntry, Key
 from rootwatch.channels.notice import Notice, make_notice
@@ -397,11 +405,27 @@ class _Run:
             count, now = queue.count(), self._now()
             places = {OPERATIONS: self._watchdog.tell_operations}
             subject = f"letters:{queue.kind}"
+            if count or subject in self.state.troubles:
+                with self._report.part(f"the messages of {queue.name} could not be noted for the monthly report"):
+                    self._note_letters(queue, count, now)
             if count == 0:
                 self._tell_end(subject, f"{queue.name} is empty again", LETTERS_GONE, places)
                 return
             notice = letters_notice(queue, count, now)
             self._tell(_Trouble(subject, count, now, places, LETTERS_EVERY, MORE_LETTERS_EVERY, notice))
+
+    def _note_letters(self, queue: LetterQueue, count: int, now: datetime) -> None:
+        """Keep for the month's report how many dead letters there were at the most, and when they were gone."""
+        month = f"{now:%Y-%m}"
+        try:
+            seen = self._store.seen_letters(month, queue.kind)
+        except DamagedItemError as error:
+            self._report.fail(f"what was seen of {queue.name} was changed; it begins anew", error)
+            seen = None
+        known = seen or SeenLetters(month, queue.kind, queue.name, 0, now)
+        after = replace(known, most=max(known.most, count), gone_at=None if count else known.gone_at or now)
+        if after != seen and after.most:  # letters that were gone before this month began are none of it
+            self._store.write_seen_letters(after)
 
     # --- monthly reports -------------------------------------------------------------------------------------------
 

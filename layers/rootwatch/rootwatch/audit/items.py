@@ -25,6 +25,7 @@
 | canary on a channel | `CANARY` | `DELIVERY#<channel>#<nonce>` |
 | account in a region | `COVERAGE` | `<account>#<region>` |
 | its heartbeats of a month | `HEARD#<yyyy-mm>` | `<account>#<region>` |
+| dead letters seen in a month | `WATCHDOG` | `LETTERS#<yyyy-mm>#<kind>` |
 | what became of a month's report | `REPORT` | `<yyyy-mm>` |
 """
 
@@ -1254,6 +1255,71 @@ def watch_of(item: Item) -> WatchState:
 def _told(troubles: Mapping[str, Value], subject: str) -> Told:
     told = _object(troubles, subject)
     return Told(_moment(told, "since"), _int(told, "count"), _by_name(told, "at", _moment))
+
+
+@dataclass(frozen=True, slots=True)
+class SeenLetters:
+    """That there were dead letters in a month (`2026-11`): in which queue, how many at the most, from when (UTC) on.
+
+    `kind` is the queue's (`intake`, `rule`, `notify`), `gone_at` when it was seen empty again, None while it is not.
+    """
+
+    month: str
+    kind: str
+    queue: str
+    most: int
+    first_at: datetime
+    gone_at: datetime | None = None
+
+
+def seen_letters_prefix(month: str) -> str:
+    """Return how the sort keys of a month's dead letters begin, in the watchdog's partition."""
+    return f"LETTERS#{month}#"
+
+
+def seen_letters_key(month: str, kind: str) -> Key:
+    """Return the key of what was seen of a queue's dead letters in a month."""
+    return Key(watch_key().pk, f"{seen_letters_prefix(month)}{kind}")
+
+
+def seen_letters_item(seen: SeenLetters) -> Item:
+    """Return the item of what was seen of a queue's dead letters in a month."""
+    key = seen_letters_key(seen.month, seen.kind)
+    return {
+        "pk": key.pk,
+        "sk": key.sk,
+        "schema_version": SCHEMA_VERSION,
+        "month": seen.month,
+        "kind": seen.kind,
+        "queue": seen.queue,
+        "most": seen.most,
+        "first_at": moment_text(seen.first_at),
+        "gone_at": moment_text(seen.gone_at) if seen.gone_at else None,
+    }
+
+
+def seen_letters_of(item: Item) -> SeenLetters:
+    """Read what was seen of a queue's dead letters in a month.
+
+    Raises:
+        DamagedItemError: the item cannot be understood, or lies under another one's key; no retry helps.
+
+    """
+
+    def read() -> SeenLetters:
+        seen = SeenLetters(
+            month=_text(item, "month"),
+            kind=_text(item, "kind"),
+            queue=_text(item, "queue"),
+            most=_int(item, "most"),
+            first_at=_moment(item, "first_at"),
+            gone_at=_moment_or_none(item, "gone_at"),
+        )
+        if key_of(item) != seen_letters_key(seen.month, seen.kind):
+            raise ValueError("key")
+        return seen
+
+    return _reading("seen dead letters", read)
 
 
 # --- probes and coverage -------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from rootwatch.audit.items import (
     KeptReport,
     Proof,
     ProofState,
+    SeenLetters,
     SeenRequests,
     Step,
     Thread,
@@ -79,6 +80,10 @@ from rootwatch.audit.items import (
     proof_state_of,
     request_key,
     seen_item,
+    seen_letters_item,
+    seen_letters_key,
+    seen_letters_of,
+    seen_letters_prefix,
     seen_of,
     source_item,
     source_key,
@@ -595,6 +600,28 @@ class AuditStore:
         written = replace(after, revision=1)
         self._table.write([Put(watch_item(written))])
         return written
+
+    def seen_letters(self, month: str, kind: str) -> SeenLetters | None:
+        """Return what was seen of a queue's dead letters in a month (`2026-11`); None for nothing.
+
+        Raises:
+            DamagedItemError: somebody changed it; no retry helps.
+
+        """
+        (item,) = self._table.get([seen_letters_key(month, kind)])
+        return seen_letters_of(item) if item else None
+
+    def write_seen_letters(self, seen: SeenLetters) -> None:
+        """Write what was seen of a queue's dead letters in a month; only the watchdog writes it."""
+        self._table.write([Put(seen_letters_item(seen))])
+
+    def every_seen_letters(self, month: str) -> Iterator[SeenLetters | DamagedItemError]:
+        """Yield what was seen of dead letters in a month, queue by queue; the error for a damaged item."""
+        for item in self._table.query(watch_key().pk, seen_letters_prefix(month)):
+            try:
+                yield seen_letters_of(item)
+            except DamagedItemError as error:
+                yield error
 
     # --- probes ----------------------------------------------------------------------------------------------------
 

@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import Final
 
 from rootwatch import __version__
-from rootwatch.alert import visible
+from rootwatch.alert import clock, visible
 from rootwatch.audit.store import AuditStore
+from rootwatch.errors import DamagedItemError
 from rootwatch.report.aggregate import MOST_ATTEMPTS, Reading, Totals, read_months
 from rootwatch.report.exceptions import exceptional
 from rootwatch.report.model import (
     AccountStatement,
+    DeadLetters,
     Exceptional,
     ExceptionKind,
     Integrity,
@@ -33,6 +35,12 @@ from rootwatch.report.review import IncidentReader
 
 MOST_COVERED: Final = 200
 """Accounts and regions whose coverage the page lists."""
+LETTERS: Final = {
+    "intake": "records that could not be read or stored",
+    "rule": "records that EventBridge could not hand over",
+    "notify": "alerts that a channel refused, or that were not delivered within an hour",
+}
+"""What lies in each of the watchdog's dead-letter queues, by its kind."""
 MOST_NEEDS: Final = 20
 MOST_OWNERS: Final = 10
 
@@ -53,6 +61,7 @@ def make_report(reading: Reading, period: Period, register: Callable[[Use], None
     incidents = IncidentReader(reading.store, is_live)
     totals = read_months(reading, period, register, incidents)
     monitoring = _monitoring(reading.store, period) if is_live else Monitoring()
+    letters = _dead_letters(reading, period, totals) if is_live else ()
     _note_what_is_missing(totals, reading, period, monitoring, incidents)
     exceptions = [
         exceptional(kind, found.count, found.places, found.count - found.named)
@@ -81,7 +90,7 @@ def make_report(reading: Reading, period: Period, register: Callable[[Use], None
         timing=incidents.spans(),
         escalations=incidents.escalations,
         acknowledge_within=int(reading.acknowledge_within.total_seconds() // 60),
-        operation=_operation(totals, reading, monitoring, incidents),
+        operation=_operation(totals, reading, monitoring, incidents, letters),
         policies=policies,
         avoidable_acts=sum(sum(actions.values()) for actions in totals.avoidable.values()),
         needed_root=dict(totals.needed_root.most_common(MOST_NEEDS)),
@@ -185,13 +194,33 @@ def _policies(totals: Totals) -> list[Policy]:
     ]
 
 
-def _operation(totals: Totals, reading: Reading, monitoring: Monitoring, incidents: IncidentReader) -> Operation:
+def _dead_letters(reading: Reading, period: Period, totals: Totals) -> tuple[DeadLetters, ...]:
+    """Return what the watchdog saw of dead letters, each queue's an exception; what was changed there is one too."""
+    found = []
+    for seen in reading.store.every_seen_letters(period.name):
+        if isinstance(seen, DamagedItemError):
+            totals.note(ExceptionKind.DAMAGED, f"what was seen of dead letters in {period.name}")
+            continue
+        queue, what = visible(seen.queue, 100), LETTERS.get(seen.kind, "of another kind")
+        totals.note(ExceptionKind.DEAD_LETTERS, f"{queue}: {what}, from {clock(seen.first_at)} on", seen.most)
+        found.append(DeadLetters(queue, what, seen.most, seen.first_at, seen.gone_at))
+    return tuple(found)
+
+
+def _operation(
+    totals: Totals,
+    reading: Reading,
+    monitoring: Monitoring,
+    incidents: IncidentReader,
+    letters: tuple[DeadLetters, ...],
+) -> Operation:
     items = reading.store.coverage_items(MOST_COVERED) if reading.origin is Origin.TABLE else iter(())
     covered = [visible(str(item.get("sk") or ""), 60).replace("#", ", ") for item in items]
     return Operation(
         monitoring=monitoring,
         channels=incidents.channel_figures(),
         alerts=incidents.alerts,
+        dead_letters=letters,
         changes=tuple(totals.changes),
         more_changes=totals.change_count - len(totals.changes),
         lowered=totals.lowered,

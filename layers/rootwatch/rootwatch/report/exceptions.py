@@ -68,6 +68,10 @@ WORDS: Final[Mapping[ExceptionKind, tuple[str, str]]] = {
         "Root has no MFA",
         "A password alone opens the account. Accounts whose root has no password do not count here.",
     ),
+    ExceptionKind.DEAD_LETTERS: (
+        "Dead letters",
+        "Records or alerts that were not processed: what lies there still is in no figure of this report.",
+    ),
     ExceptionKind.MONITORING_GAP: (
         "Days on which monitoring is not proven",
         "Nothing proves that records reached people on them: that no use was recorded does not mean no use.",

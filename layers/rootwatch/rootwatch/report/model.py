@@ -142,6 +142,7 @@ class ExceptionKind(StrEnum):
     NEVER_CLOSED = "never_closed"
     ROOT_KEY = "root_key"
     ROOT_WITHOUT_MFA = "root_without_mfa"
+    DEAD_LETTERS = "dead_letters"
     MONITORING_GAP = "monitoring_gap"
     POSTURE_NOT_READ = "posture_not_read"
 
@@ -377,12 +378,27 @@ class Monitoring:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLetters:
+    """Dead letters of a queue in the month: `most` of them at a time, the first seen and the queue seen empty again.
+
+    `gone_at` is None where they were there to the end.
+    """
+
+    queue: str
+    what: str
+    most: int
+    first_at: datetime
+    gone_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """How the control itself worked in the month."""
 
     monitoring: Monitoring
     channels: tuple[ChannelFigures, ...]
     alerts: int
+    dead_letters: tuple[DeadLetters, ...]
     changes: tuple[Change, ...]
     more_changes: int
     lowered: int
