@@ -144,6 +144,17 @@ def test_the_list_of_detections_is_generated() -> None:
     assert (ROOT / "docs" / "detections.md").read_text(encoding="utf-8") == document()
 
 
+def test_the_runbook_has_the_commands_that_answer() -> None:
+    """Whoever is woken finds every command of triage in the runbook, in the order of its states, and no other word."""
+    text = (ROOT / "docs/runbook.md").read_text(encoding="utf-8")
+    named = re.findall(r"`rootwatch ([a-z-]+)", text)
+    assert set(named) <= COMMANDS
+    first = [named.index(each) for each in ("ack", "resolve", "suspicious")]
+    assert first == sorted(first)
+    table = re.findall(r"^\| .*?`rootwatch ([a-z]+) INCIDENT", text, flags=re.MULTILINE)
+    assert table == ["show", "ack", "note", "resolve", "suspicious", "contain", "evidence", "close"]
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     """Every relative link in a document leads to a file of the project."""

@@ -17,7 +17,15 @@ STATEFUL: Final = {detection.stem for detection in CATALOGUE if detection.rule i
 """Found from the account's history, so never in one record alone."""
 
 RUNBOOK: Final = (PROJECT / "docs" / "runbook.md").read_text(encoding="utf-8")
-COMMON: Final = ["First five minutes", "Look it up", "Contain", "Get help from AWS", "Keep evidence", "takeover"]
+COMMON: Final = [
+    "First five minutes",
+    "Answer it",
+    "Look it up",
+    "Contain",
+    "Get help from AWS",
+    "Keep evidence",
+    "takeover",
+]
 """The runbook's sections that belong to no single detection, in their order, before all that do."""
 
 PARTS: Final = ["Look", "Decide", "Do", "Do not", "Evidence"]

@@ -7,8 +7,16 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from rootwatch.alert import DO_NOT, SEPARATOR, Alert, compose
-from rootwatch.channels.sns import alert_document, bare_arguments, email_text, publish, publish_arguments, subject
+from rootwatch.alert import DO_NOT, REPLAYED, SEPARATOR, Alert, compose
+from rootwatch.channels.sns import (
+    DETAILS,
+    alert_document,
+    bare_arguments,
+    email_text,
+    publish,
+    publish_arguments,
+    subject,
+)
 from rootwatch.detections.catalogue import CATALOGUE
 from rootwatch.errors import DeliveryFailedError, MessageRefusedError
 from tests.builders import all_specimens, load_specimen
@@ -193,6 +201,15 @@ def test_a_mail_says_what_matters_first() -> None:
 def test_a_mail_without_a_runbook_names_none() -> None:
     """Where no runbook is set, the mail has no line for it."""
     assert "Runbook" not in email_text(make_alert())
+
+
+def test_a_mail_says_how_to_answer_it() -> None:
+    """The first line of the details is the command for this very alert; what is only a test or a replay has none."""
+    live = dataclasses.replace(make_alert(), trust=("LIVE",))
+    details = email_text(live).split(DETAILS)[1].strip().split("\n")
+    assert details[0] == f"To answer: rootwatch ack {live.alert_id}; then resolve, or suspicious, contain, close"
+    assert "rootwatch ack" not in email_text(dataclasses.replace(live, trust=(REPLAYED, "v1")))
+    assert "rootwatch ack" not in email_text(dataclasses.replace(live, kind="test"))
 
 
 def test_rendering_is_pure() -> None:

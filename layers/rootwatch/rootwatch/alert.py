@@ -238,6 +238,8 @@ def compose_test(account_id: str, severity: Severity, at: datetime, token: str, 
 
 
 TEST_KIND: Final = "test"
+REPLAYED: Final = "REPLAYED from a file"
+"""Of what no table holds, so that nobody can answer it."""
 
 
 def _expected(due: DueAlert) -> str:
@@ -918,7 +920,7 @@ def _arrival(observation: Observation) -> str:
         by = shown(envelope.source or "nobody named", 48)
         return f"TEST: put on the bus by {by}" if envelope.admitted else f"{_UNPROVEN}: put on the bus by {by}"
     if observation.sent_at is None:
-        return "REPLAYED from a file"
+        return REPLAYED
     if observation.late and delay is not None:
         return f"LATE: CloudTrail delivered it {duration(delay)} after the event"
     return "LIVE"

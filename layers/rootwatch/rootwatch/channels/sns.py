@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rootwatch.alert import DO_NOT, SEPARATOR, Alert, detection_title, unlinked
+from rootwatch.alert import DO_NOT, REPLAYED, SEPARATOR, TEST_KIND, Alert, detection_title, unlinked
 from rootwatch.channels.forms import bare_words, mail_line
 from rootwatch.errors import DeliveryFailedError, MessageRefusedError
 
@@ -185,6 +185,8 @@ def email_text(alert: Alert, runbook_url: str = "") -> str:
     if alert.trust:
         lines += ["", SEPARATOR.join(alert.trust)]
     lines += ["", DETAILS]
+    if alert.kind != TEST_KIND and REPLAYED not in alert.trust:
+        lines.append(f"To answer: rootwatch ack {alert.alert_id}; then resolve, or suspicious, contain, close")
     lines += [f"{label}: {value}" for label, value in alert.facts]
     lines += [f"Detected: {detection_title(detection)} ({detection})" for detection in alert.detections]
     lines += [f"Mark: {mark}" for mark in alert.marks]
