@@ -6,6 +6,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from rootwatch import wiring
+from rootwatch.report.reporter import asked_for
 
 logger = Logger(service="report")
 metrics = Metrics(namespace="Rootwatch", service="report")
@@ -18,10 +19,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:  # noqa: ANN401 - the s
     reporter = wiring.reporter()
     metrics.add_dimension(name="stack", value=reporter.stack_name)
     metrics.add_metric(name="ReportsBegun", unit=MetricUnit.Count, value=1)
-    asked = event if isinstance(event, dict) else {}
-    # Lambda repeats a failed invocation under the same request id, and EventBridge may hand over one event twice.
-    is_scheduled = "detail-type" in asked and isinstance(asked.get("id"), str)
-    kept = reporter.report(asked.get("month"), asked["id"] if is_scheduled else str(context.aws_request_id))
+    kept = reporter.report(*asked_for(event, context.aws_request_id))
     metrics.add_metric(name="ReportsMade", unit=MetricUnit.Count, value=1)
     logger.info("report of %s kept", kept["month"], extra={"objects": kept["objects"], "verdict": kept["verdict"]})
     return kept

@@ -34,6 +34,17 @@ _CONSOLES: Final = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.ama
 """https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html"""
 
 
+def asked_for(event: object, request_id: str) -> tuple[object, str]:
+    """Return the month that the function's event names, if any, and the name of the run that it belongs to.
+
+    The run's name is the same for every repetition: Lambda repeats a failed invocation under the same request id, and
+    EventBridge may hand over one event twice.
+    """
+    asked = event if isinstance(event, dict) else {}
+    is_scheduled = "detail-type" in asked and isinstance(asked.get("id"), str)
+    return asked.get("month"), asked["id"] if is_scheduled else request_id
+
+
 @dataclass(frozen=True, slots=True)
 class Reporter:
     """Makes the report of a month, keeps it and tells of it.
