@@ -13,12 +13,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
 from rootwatch.alert import Alert, compose
+from rootwatch.audit.items import DeliveryState, Proof
 from rootwatch.audit.memory import MemoryTable
 from rootwatch.audit.store import AuditStore
 from rootwatch.channels import slack, sns
@@ -30,12 +32,14 @@ from rootwatch.delivery import Sent, deliver
 from rootwatch.detections.detection import OwnResources
 from rootwatch.incident import AccountState, fold
 from rootwatch.pipeline import Message, Recorder, detect_messages, run_timers
+from rootwatch.probe import ProbeKind, make_probe
 from rootwatch.record import read_envelope
 from rootwatch.report.aggregate import Reading
 from rootwatch.report.files import write_report
 from rootwatch.report.model import Origin, period_of
 from rootwatch.report.posture import Postures, read_credential_report
 from rootwatch.settings import CHANNELS
+from rootwatch.triage import Action, Desk, Person, Request, answer
 from rootwatch_cli.demo import REPORT_FOLDER
 from rootwatch_cli.specimen import load_specimen
 
@@ -177,9 +181,23 @@ YEAR: Final = (
     ("444455556666", "2026-11-24T08:00:00Z", "192.0.2.10", ("console_login", "read", "write")),
 )
 """Account, beginning, address and specimens, by time within each account."""
-CREDENTIALS: Final = """user,arn,password_last_used,mfa_active,access_key_1_active,access_key_1_last_used_date
-<root_account>,arn:aws:iam::111122223333:root,2026-11-10T09:05:00+00:00,true,true,2026-11-03T04:31:00+00:00
-"""
+CREDENTIALS: Final = """user,arn,mfa_active,password_last_used,access_key_1_active,access_key_2_active,access_key_1_last_used_date
+<root_account>,arn:aws:iam::111122223333:root,true,2026-11-10T09:05:00+00:00,true,false,2026-11-03T04:31:00+00:00
+"""  # noqa: E501 - a credential report
+_ALEX: Final = Person("slack:T0123456789/U0123456789", "Alex", "slack")
+_DANA: Final = Person("slack:T0123456789/U9876543210", "Dana", "slack")
+ANSWERS: Final[Mapping[str, Sequence[tuple[int, Action, Person]]]] = {
+    "2026-11-03T02:10:00Z": (
+        (13, Action.ACKNOWLEDGE, _ALEX), (25, Action.SUSPECT, _ALEX), (70, Action.CONTAIN, _DANA),
+        (26 * 60, Action.CLOSE, _DANA),
+    ),
+    "2026-11-10T09:05:00Z": ((9, Action.ACKNOWLEDGE, _ALEX), (130, Action.RESOLVE, _DANA)),
+    "2026-11-12T14:00:00Z": ((40, Action.ACKNOWLEDGE, _ALEX),),
+}  # fmt: skip
+"""What people answered, by the beginning of the story: after how many minutes, what, and who."""
+RULE: Final = "arn:aws:events:us-east-1:333344445555:rule/rootwatch-root"
+NOT_PROVEN: Final = 22
+"""The day of the month on which CloudTrail's heartbeat did not come back."""
 
 
 class _Known:
@@ -219,10 +237,49 @@ def played_year() -> AuditStore:
             envelope = _of_story(name, account_id, began + timedelta(seconds=100 * position), address, number)
             detect_messages([Message("one", envelope, moment["now"])], recorder)
             _deliver(store, moment["now"] + timedelta(seconds=3))
-        moment["now"] += timedelta(minutes=61)
+        answers = ANSWERS.get(begins, ())
+        over = moment["now"] + timedelta(minutes=61)
+        for minutes, action, person in answers:
+            moment["now"] = began + timedelta(minutes=minutes)
+            if moment["now"] > over:
+                run_timers(account_id, recorder)
+            _answer(store, moment["now"], action, person)
+            _deliver(store, moment["now"] + timedelta(seconds=3))
+        moment["now"] = max(moment["now"], over)
         run_timers(account_id, recorder)
         _deliver(store, moment["now"] + timedelta(seconds=3))
+    _prove(store)
     return store
+
+
+def _answer(store: AuditStore, at: datetime, action: Action, person: Person) -> None:
+    """Answer the newest incident of the month, as somebody does on Slack."""
+    *_, incident_id = store.incidents_of(MONTH)
+    desk = Desk(store, lambda: at, lambda _attempt: None)
+    is_explained = action is Action.RESOLVE
+    reason, ticket = ("the MFA device was replaced as announced", "OPS-1234") if is_explained else ("", "")
+    answered = answer(desk, Request(incident_id, action, person, reason, ticket))
+    if not answered.done:
+        raise ValueError(answered.words)
+
+
+def _prove(store: AuditStore) -> None:
+    """Let a canary and each heartbeat have come through in every hour of the month, but for one day."""
+    first = datetime.fromisoformat(f"{MONTH}-01T00:00:00+00:00")
+    places = [place for place in store.places() if not isinstance(place, Exception)]
+    for hour in range(30 * 24):
+        at = first + timedelta(hours=hour)
+        for place in places:
+            store.add_heard_hour(place.account_id, place.region, at)
+        for kind in ProbeKind:
+            probe = make_probe(kind, RULE, at, f"{hour:032x}")
+            store.add_probe(probe)
+            if kind is ProbeKind.HEARTBEAT and at.day == NOT_PROVEN:
+                continue
+            channels = CHANNELS if kind is ProbeKind.CANARY else ()
+            store.write_probe_arrival(replace(probe, revision=1), at + timedelta(seconds=9), "0" * 64, channels)
+            for channel in channels:
+                store.write_proof(Proof(probe.nonce, channel, DeliveryState.SENT, at + timedelta(seconds=12), "ok"))
 
 
 def _of_story(name: str, account_id: str, at: datetime, address: str, number: int) -> str:

@@ -323,6 +323,18 @@ def test_what_people_answered_stands_in_the_register(tmp_path: Path) -> None:
     assert found(late.report)[ExceptionKind.UNACKNOWLEDGED] == 1
 
 
+def test_a_closed_incident_stays_a_suspicious_one(tmp_path: Path) -> None:
+    """The verdict tells all that was found, in its order, and each once; the reviewer is whoever answered last."""
+    table = CheckedTable()
+    play(table)
+    incident = str(items_of(table)[0]["incident_id"])
+    for minute, kind in enumerate(("acknowledged", "suspected", "contained", "suspected", "contained", "closed")):
+        step(table, incident, kind, f"2026-11-03T02:3{minute}:00Z", by=f"slack:T1/U{minute}", by_name="Dana")
+    [row] = register(make(table, tmp_path))
+
+    assert (row["verdict"], row["reviewer"]) == ("suspicious, contained, closed", "Dana (slack:T1/U5)")
+
+
 def test_an_alert_that_reached_nobody_is_an_exception(tmp_path: Path) -> None:
     """Deliveries that are not sent are counted by channel and named."""
     table = CheckedTable()

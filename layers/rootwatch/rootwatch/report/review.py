@@ -156,19 +156,21 @@ def _review(
     alerted_at = min(sent.values(), default=min(due, default=None)) if alert_times else None
     acknowledged = closed = answered = None
     escalations = 0
+    verdicts: list[str] = []  # a closed incident may have been a suspicious one
     for step in steps:  # in the order of their time, which their key begins with
         kind = _text(step, "kind")
         escalations += kind == "escalated"
         acknowledged = acknowledged or (step if kind in _ACKNOWLEDGING else None)
         closed = step if kind in _ENDING else closed
         answered = step if kind in _ANSWERED else answered
+        verdicts += [_VERDICTS[kind]] if kind in _ANSWERED else []
     return Review(
         alerted_at=alerted_at,
         acknowledged_at=_moment(acknowledged),
         acknowledged_by=_who(acknowledged),
         closed_at=_moment(closed),
         reviewer=_who(answered),
-        verdict=_VERDICTS.get(_text(answered, "kind"), "") if answered else "",
+        verdict=", ".join(dict.fromkeys(verdicts)),
         reason=visible(_text(answered, "reason"), 200),
         ticket=visible(_text(answered, "ticket"), 64),
         escalations=escalations,
