@@ -140,6 +140,7 @@ def test_the_same_month_again_is_the_same(tmp_path: Path) -> None:
     first = make(table, tmp_path)
     before = [path.read_bytes().splitlines() for path in first.paths]
     record(table, "read", "2026-12-01T10:00:00Z", **SESSION)
+    play(table, "777788889999", "2026-12-02")
     second = make(table, tmp_path, now=LATER + timedelta(days=40))
     after = [path.read_bytes().splitlines() for path in second.paths]
     differing = [
@@ -152,6 +153,17 @@ def test_the_same_month_again_is_the_same(tmp_path: Path) -> None:
         assert b"2026-12-01 00:15:00 UTC" in old or b"2026-12-01T00:15:00Z" in old
         assert b"enerated" in old
         assert b"enerated" in new
+
+
+def test_an_account_whose_months_were_removed_is_no_later_one(tmp_path: Path) -> None:
+    """Where only later records are left of an account's chain, the earlier report says that it is broken."""
+    table = filled()
+    play(table, OTHER, "2026-12-02")
+    del table._partitions[event_partition(OTHER, MONTH)]
+    report = make(table, tmp_path, now=LATER + timedelta(days=40)).report
+
+    assert [each.account_id for each in report.statements] == [ACCOUNT, OTHER]
+    assert found(report)[ExceptionKind.CHAIN_BROKEN]
 
 
 def test_zero_use_is_stated_and_not_proven(tmp_path: Path) -> None:

@@ -174,7 +174,11 @@ def read_months(reading: Reading, period: Period, register: Callable[[Use], None
     one_pass = _Pass(reading, period, totals, incidents)
     known, heard = reading.store.accounts(), _heard(reading, period)
     accounts = sorted({*known, *heard, *reading.also_accounts})
-    totals.credentials = reading.read_postures(accounts) if reading.read_postures else reading.postures
+    # Accounts that came later belong to no report of before: the same month is to say the same again.
+    one_pass.later.update(account_id for account_id, months in known.items() if _is_later(months, period))
+    one_pass.later.difference_update(heard, reading.also_accounts)
+    asked = [account_id for account_id in accounts if account_id not in one_pass.later]
+    totals.credentials = reading.read_postures(asked) if reading.read_postures else reading.postures
     accounts = sorted({*accounts, *totals.credentials.by_account})
     totals.names = _names(reading, accounts)
     for account_id in accounts:
@@ -199,6 +203,7 @@ class _Pass:
     period: Period
     totals: Totals
     incidents: IncidentReader
+    later: set[str] = field(default_factory=set)
 
     def read_account(self, account_id: str, months: Sequence[str]) -> list[Use]:
         """Read all months of one account; count them in the totals and return its rows of the register."""
@@ -222,7 +227,9 @@ class _Pass:
         totals.months.setdefault(period.name, Counter()).update(current.figures(uses))
         if credentials is not None:
             _compare(credentials, period, name, totals)
-        totals.statements.append(current.statement(name, uses, chain))
+        # Where something is missing in its chain, records of before may have been removed.
+        if account_id not in self.later or chain.faults or credentials is not None:
+            totals.statements.append(current.statement(name, uses, chain))
         return uses
 
     def _read_months(
@@ -252,6 +259,11 @@ class _Pass:
                     current.remember(item)
         for month, figures in before.items():
             self.totals.months.setdefault(month, Counter()).update(figures.figures())
+
+
+def _is_later(months: Sequence[str], period: Period) -> bool:
+    """Return whether all that is recorded of an account is of later months."""
+    return bool(months) and all(month != "undated" and month > period.name for month in months)
 
 
 def _heard(reading: Reading, period: Period) -> set[str]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from rootwatch import __version__
 from rootwatch.alert import clock, visible
+from rootwatch.audit.items import moment_text
 from rootwatch.audit.store import AuditStore
 from rootwatch.errors import DamagedItemError
 from rootwatch.report.aggregate import MOST_ATTEMPTS, Reading, Totals, read_months
@@ -90,7 +91,7 @@ def make_report(reading: Reading, period: Period, register: Callable[[Use], None
         timing=incidents.spans(),
         escalations=incidents.escalations,
         acknowledge_within=int(reading.acknowledge_within.total_seconds() // 60),
-        operation=_operation(totals, reading, monitoring, incidents, letters),
+        operation=_operation(totals, reading, monitoring, incidents, letters, period),
         policies=policies,
         avoidable_acts=sum(sum(actions.values()) for actions in totals.avoidable.values()),
         needed_root=dict(totals.needed_root.most_common(MOST_NEEDS)),
@@ -207,15 +208,21 @@ def _dead_letters(reading: Reading, period: Period, totals: Totals) -> tuple[Dea
     return tuple(found)
 
 
-def _operation(
+def _operation(  # noqa: PLR0913, PLR0917 - what the operation is told by
     totals: Totals,
     reading: Reading,
     monitoring: Monitoring,
     incidents: IncidentReader,
     letters: tuple[DeadLetters, ...],
+    period: Period,
 ) -> Operation:
     items = reading.store.coverage_items(MOST_COVERED) if reading.origin is Origin.TABLE else iter(())
-    covered = [visible(str(item.get("sk") or ""), 60).replace("#", ", ") for item in items]
+    # Those that were heard only later belong to no report of before.
+    covered = [
+        visible(str(item.get("sk") or ""), 60).replace("#", ", ")
+        for item in items
+        if str(item.get("first_at") or "") < moment_text(period.end)
+    ]
     return Operation(
         monitoring=monitoring,
         channels=incidents.channel_figures(),
