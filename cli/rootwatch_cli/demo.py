@@ -4,6 +4,7 @@ Everything listens on the loopback interface only and is gone when the demo ends
 """
 
 import copy
+import http.client
 import json
 import re
 import sys
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
@@ -28,13 +30,14 @@ from rich.text import Text
 from rootwatch.alert import Alert, shown
 from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.audit.items import moment_text
-from rootwatch.audit.store import AuditStore, ChainReport
+from rootwatch.audit.store import AuditStore
 from rootwatch.channels import canary, sns
+from rootwatch.incident import Incident
 from rootwatch.settings import CHANNELS
 from rootwatch_cli.local_stack import ACCOUNT_ID, Deployment, LocalStack, LocalStackError, local_stack
 from rootwatch_cli.project import BUILT_TEMPLATE, PROJECT
 from rootwatch_cli.rdap_server import RdapServer, Registration
-from rootwatch_cli.slack_receiver import SIGNING_SECRET, ReceivedMessage, SlackReceiver
+from rootwatch_cli.slack_receiver import SIGNING_SECRET, ReceivedMessage, SlackReceiver, signed_headers
 from rootwatch_cli.specimen import load_specimen
 
 STACK_NAME: Final = "rootwatch"
@@ -45,6 +48,8 @@ REPORT_FOLDER: Final = PROJECT / "demo-report"
 """Where the demo leaves the month's report: the one thing that stays."""
 
 READS: Final = 50
+PERSON_ON_SLACK: Final = "U0123456789"
+"""The one who may resolve."""
 SECONDS_PER_ALERT: Final = 60.0
 SECONDS_FOR_READS: Final = 120.0
 ENTRIES_PER_PUT: Final = 10
@@ -146,6 +151,22 @@ class Stage:
         if answer.get("FunctionError"):
             message = "the watchdog failed"
             raise LocalStackError(message, answer["Payload"].read().decode(errors="replace"))
+
+    def answer(self, body: bytes) -> tuple[int, str]:
+        """Send what Slack sends when somebody presses or submits, signed, to the address of the function triage.
+
+        Returns its status and its body.
+        """
+        address = urlsplit(self.deployment.outputs["SlackRequestUrl"])
+        gateway = urlsplit(self.stack.endpoint_url)
+        connection = http.client.HTTPConnection(str(gateway.hostname), gateway.port, timeout=SECONDS_PER_ALERT)
+        try:
+            headers = {**signed_headers(body, datetime.now(UTC)), "Host": str(address.hostname)}
+            connection.request("POST", "/", body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
 
     def report(self, month: str, folder: Path) -> tuple[dict[str, Any], list[Path]]:
         """Run the report of a month now, and return what it answers and its files, fetched from its bucket.
@@ -320,14 +341,17 @@ def run_demo(console: Console, *, bot: bool = False) -> int:
     errors = Console(stderr=True)
     try:
         console.print(Rule(Text("Rootwatch: the whole way of an alert, on this machine", style="bold")))
-        with console.status("Starting…") as status, staged(lambda words: _step(console, words), bot=bot) as stage:
+        with (
+            console.status("Starting…") as status,
+            staged(lambda words: step(console, words), _with_buttons, bot=bot) as stage,
+        ):
             first_alert = _play(console, stage, status)
-            _show_end_of_incident(console, stage)
+            _show_answers(console, stage)
+            _show_what_was_expected(console, stage)
             _show_threads(console, stage)
-            report = _show_table(console, stage)
-            alerts = len(stage.slack.alerts)
+            found = _show_table(console, stage)
             page = _show_report(console, stage)
-        _step(console, "everything is stopped and removed: emulator, functions, receiver, files")
+        step(console, "everything is stopped and removed: emulator, functions, receiver, files")
     except LocalStackError as error:
         errors.print(Text(f"The demo cannot run: {error}.", style="red"))
         if error.detail:
@@ -336,11 +360,16 @@ def run_demo(console: Console, *, bot: bool = False) -> int:
     except KeyboardInterrupt:
         errors.print(Text("Stopped; nothing is left running."))
         return 130
-    _show_end(console, report, alerts, first_alert, time.monotonic() - began, page)
-    return 1 if report.faults else 0
+    _show_end(console, found, first_alert, time.monotonic() - began, page)
+    return 1 if found.faults else 0
 
 
-def _step(console: Console, words: str) -> None:
+def _with_buttons(_stack: LocalStack) -> dict[str, str]:
+    return {"SlackButtons": "true", "SlackResolvers": PERSON_ON_SLACK}
+
+
+def step(console: Console, words: str) -> None:
+    """Say that something is done."""
     console.print(Text.assemble(("✓ ", "green"), words))
 
 
@@ -362,7 +391,7 @@ def _play(console: Console, stage: Stage, status: Status) -> float:
             raise LocalStackError(words, stage.stack.log_tail())
         seconds = time.monotonic() - sent_at
         first_alert = first_alert or seconds
-        _step(console, f"on Slack after {seconds:.1f} s:")
+        step(console, f"on Slack after {seconds:.1f} s:")
         message = messages[number - 1]
         console.print(slack_message(message.payload, _where(message)))
         _show_subscriber(console, stage, number)
@@ -392,13 +421,13 @@ def _show_subscriber(console: Console, stage: Stage, number: int) -> None:
         raise LocalStackError(message, stage.stack.log_tail())
     document = received[0]
     words = f"{document['severity']}, {', '.join(document['detections'])}, chain {document['chain'][:12]}"
-    _step(console, f"on the topic's subscriber, as JSON: {words}")
+    step(console, f"on the topic's subscriber, as JSON: {words}")
     alert = _stored_alert(stage, document)
     if number == 2:  # noqa: PLR2004 - one whole mail is enough to see how they look
-        _step(console, "and by mail:")
+        step(console, "and by mail:")
         console.print(mail_message(alert))
     else:
-        _step(console, f"and by mail: {sns.subject(alert)}")
+        step(console, f"and by mail: {sns.subject(alert)}")
 
 
 def _stored_alert(stage: Stage, document: Mapping[str, Any]) -> Alert:
@@ -427,23 +456,76 @@ def _send_reads(console: Console, stage: Stage, reads: Sequence[Mapping[str, Any
         message = f"only {recorded} of {expected} records were stored within {SECONDS_FOR_READS:.0f} seconds"
         raise LocalStackError(message, stage.stack.log_tail())
     more = len(stage.slack.alerts) - before
-    _step(console, f"{len(reads)} records stored, {more} messages: repeats are counted, not told one by one")
+    step(console, f"{len(reads)} records stored, {more} messages: repeats are counted, not told one by one")
 
 
-def _show_end_of_incident(console: Console, stage: Stage) -> None:
-    """Let an hour pass without root, and show the summary that the watchdog causes."""
-    console.print()
-    console.print(Rule(Text(f"{len(STORY) + 2}. Then root rests for an hour.", style="bold"), align="left"))
+def _latest_incident(stage: Stage) -> Incident:
+    """Return the incident that opened last, as it stands now."""
+    store = stage.store()
+    ids = store.incidents_of(f"{datetime.now(UTC):%Y-%m}")
+    found = [each for _, each in store.incidents(ids) if isinstance(each, Incident)]
+    if not found:
+        message = "there is no incident"
+        raise LocalStackError(message, stage.stack.log_tail())
+    return max(found, key=lambda each: each.opened_at)
+
+
+def _show_answers(console: Console, stage: Stage) -> None:
+    """Let a person take the incident on Slack, find no explanation, contain it, close it, and tell it by time."""
+    from rootwatch_cli.demo_answers import by_command, press, wait_for  # noqa: PLC0415 - it shows with what is here
+
+    _rule(console, 2, "Somebody takes it, and nobody can explain it.")
+    incident = _latest_incident(stage)
+    press(console, stage, incident, "acknowledge", "I'm on it")
+    by_command(console, stage, "suspicious", incident.id, "--note", "the custodian is on leave, and it was not them")
+    by_command(console, stage, "contain", incident.id, "--note", "root denied by the SCP contain-root")
+    by_command(console, stage, "close", incident.id, "--note", "key deleted, MFA back on, trail started")
+    wait_for(lambda: _is_told(stage, incident.id), "the end of the incident on every channel", stage)
+    by_command(console, stage, "show", incident.id)
+
+
+def _is_told(stage: Stage, incident_id: str) -> bool:
+    return all(item["state"]["S"] == "sent" for item in stage.ledgers() if item["incident_id"]["S"] == incident_id)
+
+
+def _show_what_was_expected(console: Console, stage: Stage) -> None:
+    """Play another sign-in, which ends by the clock and was expected, and show the watchdog's summary."""
+    from rootwatch_cli.demo_answers import explain, press  # noqa: PLC0415 - as above
+
+    _rule(console, 3, "Later root signs in again, from elsewhere and with MFA: that is news.")
+    record = _fresh(load_specimen("console_login")["detail"], datetime.now(UTC))
+    record["sourceIPAddress"] = "198.51.100.24"
+    before = len(stage.slack.alerts)
+    console.print(_record_line(record))
+    stage.send([record])
+    step(console, f"on Slack: {_safe(str(_next(stage, before, 'message').payload['text']))}")
+    opened = _latest_incident(stage)
+    press(console, stage, opened, "acknowledge", "I'm on it")
+    wait_until_delivered(stage)
+
+    _rule(console, 4, "Then root rests for an hour, and it turns out to have been expected.")
     before = len(stage.slack.alerts)
     stage.let_incidents_end()
+    message = _next(stage, before, "summary")
+    step(console, "the watchdog, which runs every minute, ends the incident, and Slack gets the summary:")
+    console.print(slack_message(message.payload, _where(message)))
+    ended = stage.store().incident(opened.id)
+    explain(console, stage, ended or opened, "changed the support plan", "OPS-1234")
+    wait_until_delivered(stage)
+
+
+def _next(stage: Stage, before: int, what: str) -> ReceivedMessage:
     messages = stage.slack.wait_for(before + 1, SECONDS_PER_ALERT)[before:]
     if not messages:
-        message = f"no summary reached Slack within {SECONDS_PER_ALERT:.0f} seconds"
+        message = f"no {what} reached Slack within {SECONDS_PER_ALERT:.0f} seconds"
         raise LocalStackError(message, stage.stack.log_tail())
-    _step(console, "the watchdog, which runs every minute, ends the incident, and Slack gets the summary:")
-    for each in messages:
-        console.print(slack_message(each.payload, _where(each)))
-    wait_until_delivered(stage)
+    return messages[0]
+
+
+def _rule(console: Console, number: int, words: str) -> None:
+    """Begin a part that follows the acts of the story."""
+    console.print()
+    console.print(Rule(Text(f"{len(STORY) + number}. {words}", style="bold"), align="left"))
 
 
 def wait_until_delivered(stage: Stage) -> None:
@@ -458,7 +540,7 @@ def _show_threads(console: Console, stage: Stage) -> None:
     for parent in stage.slack.parents:
         replies = len(stage.slack.replies(parent.ts))
         console.print()
-        _step(console, f"what the thread of these {replies} alerts begins with, as it stands now:")
+        step(console, f"what the thread of these {replies} messages begins with, as it stands now:")
         console.print(slack_message(stage.slack.current(parent.ts)))
 
 
@@ -468,42 +550,54 @@ def _where(message: ReceivedMessage) -> str:
     return ", in the thread and in the channel" if message.broadcast else ", in the thread"
 
 
-def _show_table(console: Console, stage: Stage) -> ChainReport:
-    """Show what the audit table holds and verify the chain."""
-    items = stage.items()
-    counts = Counter(_kind_of(item) for item in items)
-    states = Counter(f"{item['channel']['S']} {item['state']['S']}" for item in stage.ledgers())
-    account_id = next(item["account_id"]["S"] for item in items if item["sk"]["S"] == "HEAD")
-    months = sorted({item["pk"]["S"].rpartition("#")[2] for item in items if item["pk"]["S"].startswith("EVENTS#")})
-    report = stage.store().verify_chain(account_id, months)
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the table holds at the end: records, alerts and steps, and what was found altered of them."""
+
+    records: int
+    alerts: int
+    steps: int
+    faults: tuple[str, ...]
+
+
+def _show_table(console: Console, stage: Stage) -> Found:
+    """Show what the audit table holds, and verify its chains."""
+    from rootwatch_cli.verify import verify_account  # noqa: PLC0415 - only the demo needs it here
+
+    items, store = stage.items(), stage.store()
+    counts, ledgers = Counter(_kind_of(item) for item in items), stage.ledgers()
+    counts["delivery"] = len(ledgers)  # without those of canaries
+    states = Counter(f"{item['channel']['S']} {item['state']['S']}" for item in ledgers)
+    reports = [verify_account(store, account_id, months) for account_id, months in store.accounts().items()]
     table = Table(title="What the audit table holds", title_justify="left", box=None, pad_edge=False)
     table.add_column("item")
     table.add_column("count", justify="right")
     table.add_column("", overflow="fold")
     remarks = {
         "event": "each record whole and redacted, hashed and chained",
-        "head": f"record {report.sequence}, chain {report.chain[:16]}…",
+        "head": ", ".join(f"record {each.chain.sequence}, chain {each.chain.chain[:12]}…" for each in reports),
         "delivery": ", ".join(f"{count} {state}" for state, count in sorted(states.items())),
         "alert": "what was told, as it was told",
+        "step": "what people answered, chained for each incident",
         "cache": "whose networks the addresses are in",
     }
-    for kind in ("event", "incident", "alert", "delivery", "source", "cache", "head"):
+    for kind in ("event", "incident", "alert", "delivery", "step", "source", "cache", "head"):
         table.add_row(kind, str(counts[kind]), Text(remarks.get(kind, "")))
     console.print()
     console.print(table)
-    return report
+    faults = tuple(fault for each in reports for fault in each.faults)
+    return Found(sum(each.chain.events for each in reports), counts["alert"], counts["step"], faults)
 
 
 def _show_report(console: Console, stage: Stage) -> Path:
     """Let the month be reported, keep its files and return the page."""
-    console.print()
-    console.print(Rule(Text(f"{len(STORY) + 3}. At the end, the month's report.", style="bold"), align="left"))
+    _rule(console, 5, "At the end, the month's report.")
     before = len(stage.slack.messages)
     kept, paths = stage.report(f"{datetime.now(UTC):%Y-%m}", REPORT_FOLDER)
-    _step(console, f"kept in the bucket, and fetched from there: {', '.join(path.name for path in paths)}")
+    step(console, f"kept in the bucket, and fetched from there: {', '.join(path.name for path in paths)}")
     for message in stage.slack.wait_for(before + 1, SECONDS_PER_ALERT)[before:]:
         console.print(slack_message(message.payload))
-    _step(console, str(kept["verdict"]))
+    step(console, str(kept["verdict"]))
     return next(path for path in paths if path.suffix == ".html")
 
 
@@ -515,23 +609,22 @@ def _kind_of(item: Mapping[str, Any]) -> str:
     return str(item["sk"]["S"]).partition("#")[0].lower()
 
 
-def _show_end(  # noqa: PLR0913, PLR0917 - what the demo found
-    console: Console, report: ChainReport, alerts: int, first_alert: float, seconds: float, page: Path
-) -> None:
-    intact = "intact" if not report.faults else f"DAMAGED: {'; '.join(report.faults)}"
+def _show_end(console: Console, found: Found, first_alert: float, seconds: float, page: Path) -> None:
+    intact = "are intact" if not found.faults else f"are DAMAGED: {'; '.join(found.faults)}"
     console.print()
     console.print(
         Panel(
             Text(
-                f"{len(STORY) + READS} records in, {report.events} stored, {alerts} alerts on each channel.\n"
-                f"First message after {first_alert:.1f} s, from a cold start. The chain is {intact}.\n"
+                f"{len(STORY) + READS + 1} records in, {found.records} stored, {found.alerts} alerts on each channel, "
+                f"{found.steps} answers.\n"
+                f"First message after {first_alert:.1f} s, from a cold start. The chains {intact}.\n"
                 f"The whole demo took {seconds:.0f} s.\n\n"
                 f"The report, for any browser: {page}\n"
                 "The story: events/   the stack: template.yaml   the way: docs/architecture.md\n"
                 "Your own records: rootwatch replay FILE...   to AWS: README.md, Deploy"
             ),
             title=Text("That was it"),
-            border_style="green" if not report.faults else "red",
+            border_style="green" if not found.faults else "red",
         )
     )
 
@@ -576,6 +669,9 @@ def _block(block: Mapping[str, Any]) -> Iterator[Text]:
             yield _rich_text(element)
     elif kind == "divider":
         yield Text("─" * 40, style="dim")
+    elif kind == "actions":
+        buttons = [f"[ {_safe(element['text']['text'])} ]" for element in block["elements"]]
+        yield Text("  ".join(buttons), style="cyan")
 
 
 def _rich_text(element: Mapping[str, Any]) -> Text:

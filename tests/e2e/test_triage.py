@@ -49,20 +49,6 @@ def stage() -> Iterator[Stage]:
         pytest.fail(f"{error}\n{error.detail}")
 
 
-def post(stage: Stage, body: bytes) -> tuple[int, str]:
-    """Send what Slack would, signed, to the function's address; its status and its body."""
-    address = urlsplit(stage.deployment.outputs["SlackRequestUrl"])
-    gateway = urlsplit(stage.stack.endpoint_url)
-    connection = http.client.HTTPConnection(str(gateway.hostname), gateway.port, timeout=60)
-    try:
-        headers = {**signed_headers(body, datetime.now(UTC)), "Host": str(address.hostname)}
-        connection.request("POST", "/", body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
-
-
 def alerted(stage: Stage, *account_ids: str) -> list[str]:
     """Let root of each account sign in without MFA, and return the `ts` of their incidents' messages."""
     at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -95,7 +81,7 @@ def wait_for(stage: Stage, ts: str, words: str) -> None:
 def press(stage: Stage, ts: str, action: str, user: str = RESOLVER) -> tuple[int, str]:
     """Press a button of the message."""
     value = button(stage, ts, action)
-    return post(stage, stage.slack.pressed(value, f"rootwatch:{action}", user, "dana"))
+    return stage.answer(stage.slack.pressed(value, f"rootwatch:{action}", user, "dana"))
 
 
 def questions(stage: Stage, incident_id: str) -> list[str]:
@@ -180,7 +166,7 @@ def test_from_the_alert_to_the_explained_incident(stage: Stage) -> None:
     assert press(stage, ts, "resolve")[0] == 200
     modal = stage.slack.modals[-1]
     typed = {"reason": "replaced the MFA device", "ticket": "OPS-1234"}
-    assert post(stage, stage.slack.submitted(modal, RESOLVER, "dana", typed)) == (200, "")
+    assert stage.answer(stage.slack.submitted(modal, RESOLVER, "dana", typed)) == (200, "")
     wait_for(stage, ts, "Answer: Resolved as expected by dana")
 
     store = stage.store()
