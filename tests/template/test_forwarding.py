@@ -233,7 +233,7 @@ def test_names_fit_and_are_the_hub_s(forwarding: ForwardingStack) -> None:
     longer_region = len("ap-southeast-2") - len(REGION)
     named = list(ForwardingStack(LONGEST_NAME).names())
 
-    assert len(named) == 7
+    assert len(named) == 8
     for logical_id, kind, name in named:
         assert name.startswith(f"{LONGEST_NAME}-"), logical_id
         assert len(name) + (longer_region if kind == "AWS::IAM::Role" else 0) <= LONGEST[kind], logical_id
