@@ -72,11 +72,11 @@ class Forwarder:
         answer = self.client("events").put_events(Entries=json.loads(text)["Entries"])
         assert answer["FailedEntryCount"] == 0
 
-    def carry(self) -> list[dict[str, Any]]:
+    def carry(self, patience: float = PATIENCE) -> list[dict[str, Any]]:
         """Carry what the rule let through to the hub's intake queue, and return it."""
         queues, hub = self.client("sqs"), self.stage.stack.client("sqs")
         carried: list[dict[str, Any]] = []
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while not carried and time.monotonic() < deadline:
             for message in queues.receive_message(QueueUrl=self.carrier, WaitTimeSeconds=1).get("Messages", []):
                 hub.send_message(QueueUrl=self.stage.deployment.outputs["IntakeQueueUrl"], MessageBody=message["Body"])
@@ -106,7 +106,9 @@ def change(stage: Stage, pk: str, sk: str, **values: Any) -> None:
 
 
 def test_two_accounts_in_two_regions_forward_to_one_hub(stage: Stage) -> None:
-    """Heartbeats of two accounts pass their own rules and make both known; only who falls silent is told."""
+    """Heartbeats of two accounts pass their own rules and make both known. One rule is switched off: its account's next
+    heartbeat does not pass, people hear who is silent and nobody else, and hear when it is over.
+    """
     forwarders = [Forwarder(stage, account_id, region) for account_id, region in PLACES]
     for forwarder in forwarders:
         forwarder.beat()
@@ -124,25 +126,58 @@ def test_two_accounts_in_two_regions_forward_to_one_hub(stage: Stage) -> None:
     known = eventually(lambda: heard(stage, *PLACES[0]), lambda place: place is not None and place.record_at)
     assert known.record_at is not None
 
-    earlier = {"S": moment_text(datetime.now(UTC) - timedelta(hours=3))}
-    (account_id, region), (other, _) = PLACES
-    change(stage, "COVERAGE", f"{account_id}#{region}", heartbeat_at=earlier)
-    stage.run_watchdog()
-    change(stage, "WATCHDOG", "PROOF", looked_at={"NULL": True})
-    stage.run_watchdog()
+    (account_id, _), (other, _) = PLACES
+    silent, going_on = forwarders
+    silent.client("events").disable_rule(Name="rootwatch-forward-root")
+    three_hours_pass(stage)
+    silent.beat()
+    going_on.beat()
+    assert len(going_on.carry()) == 1
+    assert silent.carry(patience=3) == []
+    eventually(lambda: heard(stage, *PLACES[1]), lambda place: is_heard(place, now=datetime.now(UTC)))
+    look_again(stage)
 
-    def told() -> list[str]:
-        return [each.payload["text"] for each in stage.slack.messages if "not heard for two hours" in str(each.payload)]
+    def told(words: str) -> list[str]:
+        texts = [each.payload["text"] for each in stage.slack.messages]
+        return [text for text in texts if words in text and (account_id in text or other in text)]
 
-    texts = eventually(told, bool)
-    assert [text for text in texts if account_id in text]
-    assert not [text for text in texts if other in text]
+    assert eventually(lambda: told("not heard for two hours"), bool)
+    assert not [text for text in told("not heard for two hours") if other in text]
     answer = run(stage, "coverage", "--json")
     states = {
         (line["account_id"], line["region"]): line["state"] for line in map(json.loads, answer.stdout.splitlines())
     }
     assert answer.returncode == 1
     assert (states[PLACES[0]], states[PLACES[1]]) == ("quiet", "heard")
+
+    silent.client("events").enable_rule(Name="rootwatch-forward-root")
+    silent.beat()
+    assert len(silent.carry()) == 1
+    eventually(lambda: heard(stage, *PLACES[0]), lambda place: is_heard(place, now=datetime.now(UTC)))
+    look_again(stage)
+    assert eventually(lambda: told("not quiet any more"), bool)
+
+
+def three_hours_pass(stage: Stage) -> None:
+    """Let three hours pass since both were heard."""
+    for account_id, region in PLACES:
+        for name in ("heartbeat_at", "scheduled_at"):
+            place = heard(stage, account_id, region)
+            assert place is not None
+            earlier = moment_text(getattr(place, name) - timedelta(hours=3))
+            change(stage, "COVERAGE", f"{account_id}#{region}", **{name: {"S": earlier}})
+
+
+def is_heard(place: Place | None, now: datetime) -> bool:
+    """Whether somebody was heard within the last minutes."""
+    return place is not None and now - place.last_heartbeat < timedelta(minutes=30)
+
+
+def look_again(stage: Stage) -> None:
+    """Let the watchdog look at all places now, and not only every ten minutes."""
+    stage.run_watchdog()
+    change(stage, "WATCHDOG", "PROOF", looked_at={"NULL": True})
+    stage.run_watchdog()
 
 
 def test_the_hub_s_bus_leads_to_detect(stage: Stage) -> None:
