@@ -251,6 +251,7 @@ def staged(
     parameters: Callable[[LocalStack], Mapping[str, str]] = lambda _stack: {},
     *,
     bot: bool = False,
+    template: Path = BUILT_TEMPLATE,
 ) -> Iterator[Stage]:
     """Start emulator, receiver and registries, deploy the built template, subscribe a queue, hand over Slack's secret.
 
@@ -258,13 +259,14 @@ def staged(
         told: is called with each step in words, when the step is done.
         parameters: further parameters of the stack, made on the emulator before the stack is deployed.
         bot: give the stack a bot token, for one thread per incident, in place of a webhook.
+        template: what to deploy, in the folder of the built template.
 
     Raises LocalStackError when something is missing or does not start; its message says what to do.
     """
     with SlackReceiver() as slack, RdapServer(REGISTRATIONS) as registries, local_stack() as stack:
         told(f"an AWS of our own (MiniStack) listens on {stack.endpoint_url}")
         deployment = stack.deploy(
-            BUILT_TEMPLATE,
+            template,
             {
                 "AlertEmail": "you@example.com",
                 "RecordReadOnlyEvents": "false",  # the emulator's rules know no other state than ENABLED

@@ -1,14 +1,14 @@
 """Least privilege, both ways: what the functions ask AWS for is allowed to their roles, and nothing else is.
 
-No engine that runs here knows IAM. So every call that the real handlers make is recorded where botocore makes it, as
-action, resource and leading keys, and matched against the roles' policies out of the transformed template. What only
-AWS itself does with a role, and moto does not, is listed with the reason.
+Every call that the real handlers make is recorded where botocore makes it, as action, resource and leading keys, and
+matched against the roles' policies out of the transformed template (`tests/template/permissions.py`). What only AWS
+itself does with a role is listed with the reason. The calls of the deployed functions are matched in
+the end-to-end run (`tests/e2e/wire.py`); here are also those that only a damaged table causes.
 """
 
 import json
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,7 @@ from rootwatch.channels import slack
 from rootwatch.errors import NothingDeliveredError
 from rootwatch_cli.slack_receiver import SIGNING_SECRET, Behaviour, SlackReceiver, signed_headers
 from tests.builders import as_sqs_event, build_envelope
+from tests.template.permissions import LACKING, NEEDS, NOT_END_TO_END, Asked, admits, table_arn
 from tests.template.stack import ACCOUNT, REGION, Stack, statements
 from tests.template.test_policies import FUNCTIONS, allowed
 
@@ -46,46 +47,6 @@ HANDLERS: Final[Mapping[str, Any]] = {
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
-
-_POLLER = "Lambda's own poller does this with the function's role, before it invokes the function; moto has none."
-_LOGS = "Lambda writes what the function prints, with the function's role; moto has no Lambda here."
-_KMS = "SNS does this for the caller when the topic is encrypted (kms:ViaService); moto's topics are not."
-LACKING: Final[Mapping[tuple[str, str], str]] = {
-    ("DetectTakesRecordsFromTheIntakeQueue", "sqs:ReceiveMessage"): _POLLER,
-    ("DetectTakesRecordsFromTheIntakeQueue", "sqs:DeleteMessage"): _POLLER,
-    ("DetectTakesRecordsFromTheIntakeQueue", "sqs:GetQueueAttributes"): _POLLER,
-    **{
-        (f"{who}ReadsTheStreamOfTheTable", f"dynamodb:{action}"): _POLLER
-        for who in ("NotifySns", "NotifySlack")
-        for action in ("DescribeStream", "GetRecords", "GetShardIterator")
-    },
-    **{(f"{who}FindsTheStreamOfTheTable", "dynamodb:ListStreams"): _POLLER for who in ("NotifySns", "NotifySlack")},
-    **{
-        (f"{who}WritesItsOwnLog", f"logs:{action}"): _LOGS
-        for who in ("Detect", "NotifySns", "NotifySlack", "Triage", "Watchdog", "Report")
-        for action in ("CreateLogStream", "PutLogEvents")
-    },
-    **{
-        (f"{who}EncryptsWhatItPublishes", f"kms:{action}"): _KMS
-        for who in ("NotifySns", "Watchdog", "Report")
-        for action in ("GenerateDataKey", "Decrypt")
-    },
-}
-"""What the run cannot ask for, by the statement's Sid and the action, and which behaviour of AWS needs it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One permission that a call needs: the IAM action, the resource's ARN, and the partition keys of the items.
-
-    `attributes` are those that a scan asks for or filters by; empty for all of them.
-    Of a call of EventBridge the keys are what its conditions look at: the events' sources, or the tags' keys.
-    """
-
-    action: str
-    resource: str
-    keys: tuple[str, ...] = ()
-    attributes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -191,6 +152,16 @@ class Run:
         """Change an item, as somebody with access to the table could."""
         self.session.client("dynamodb").put_item(TableName="rootwatch-audit", Item={**item, **attributes})
 
+    def break_head(self, account_id: str) -> None:
+        """Change an account's head so that nobody understands it."""
+        [head] = [item for item in self.items("HEAD") if item["pk"]["S"] == f"ACCOUNT#{account_id}"]
+        self.spoil(head, sequence={"S": "broken"})
+
+    def remove_head(self, account_id: str) -> None:
+        """Take an account's head away."""
+        key = {"pk": {"S": f"ACCOUNT#{account_id}"}, "sk": {"S": "HEAD"}}
+        self.session.client("dynamodb").delete_item(TableName="rootwatch-audit", Key=key)
+
     def store_secret(self, secret: object) -> None:
         """Put something into Slack's secret."""
         text = json.dumps(secret)
@@ -203,10 +174,10 @@ class Run:
         params, model = call["params"], call["model"]
         if self.function is not None:
             operation = f"{model.service_model.service_name}:{model.name}"
-            if operation not in _NEEDS:  # not raised here: a handler may take it for a failure of AWS, and go on
+            if operation not in NEEDS:  # not raised here: a handler may take it for a failure of AWS, and go on
                 self.unknown.add((self.function, operation))
                 return
-            self.calls[self.function] += _NEEDS[operation](self, params)
+            self.calls[self.function] += NEEDS[operation](self.ideal, params)
 
     def ideal(self, arn: str) -> str:
         """Return a name of moto's as the template has it."""
@@ -225,81 +196,6 @@ class Context:
     def get_remaining_time_in_millis(self) -> int:
         """As long as the template gives the watchdog."""
         return 180_000
-
-
-Params = Mapping[str, Any]
-
-
-def _table(name: str, index: str | None = None) -> str:
-    return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}" + (f"/index/{index}" if index else "")
-
-
-def _batch_get(_: Run, params: Params) -> list[Asked]:
-    return [
-        Asked("dynamodb:BatchGetItem", _table(name), tuple(key["pk"]["S"] for key in request["Keys"]))
-        for name, request in params["RequestItems"].items()
-    ]
-
-
-def _put(_: Run, params: Params) -> list[Asked]:
-    return [Asked("dynamodb:PutItem", _table(params["TableName"]), (params["Item"]["pk"]["S"],))]
-
-
-def _transact(run: Run, params: Params) -> list[Asked]:
-    # A transaction needs the permission of each of its actions; DynamoDB may test their keys together.
-    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
-    assert all(set(action) == {"Put"} for action in params["TransactItems"])
-    puts = [_put(run, action["Put"])[0] for action in params["TransactItems"]]
-    [table] = {put.resource for put in puts}
-    return [Asked("dynamodb:PutItem", table, tuple(key for put in puts for key in put.keys))]
-
-
-def _query(_: Run, params: Params) -> list[Asked]:
-    values, condition = params["ExpressionAttributeValues"], params["KeyConditionExpression"]
-    name = condition.split("=", 1)[1].split()[0]
-    return [Asked("dynamodb:Query", _table(params["TableName"], params.get("IndexName")), (values[name]["S"],))]
-
-
-def _scan(_: Run, params: Params) -> list[Asked]:
-    named = re.findall(r"[a-z]\w*(?=,|$)", params.get("ProjectionExpression", ""))
-    named += re.findall(r"begins_with\((\w+)", params.get("FilterExpression", ""))
-    attributes = tuple(sorted({*named}))
-    return [Asked("dynamodb:Scan", _table(params["TableName"], params.get("IndexName")), attributes=attributes)]
-
-
-def _of_queue(action: str) -> Callable[[Run, Params], list[Asked]]:
-    return lambda _, params: [Asked(action, f"arn:aws:sqs:{REGION}:{ACCOUNT}:{params['QueueUrl'].rpartition('/')[2]}")]
-
-
-_NEEDS: Final[Mapping[str, Callable[[Run, Params], list[Asked]]]] = {
-    "dynamodb:BatchGetItem": _batch_get,
-    "dynamodb:PutItem": _put,
-    "dynamodb:TransactWriteItems": _transact,
-    "dynamodb:Query": _query,
-    "dynamodb:Scan": _scan,
-    "sqs:SendMessage": _of_queue("sqs:SendMessage"),
-    "sqs:GetQueueAttributes": _of_queue("sqs:GetQueueAttributes"),
-    "sns:Publish": lambda run, params: [Asked("sns:Publish", run.ideal(params["TopicArn"]))],
-    "secretsmanager:GetSecretValue": lambda run, params: [
-        Asked("secretsmanager:GetSecretValue", run.ideal(params["SecretId"]))
-    ],
-    "s3:PutObject": lambda _, params: [Asked("s3:PutObject", f"arn-of-{params['Bucket']}/{params['Key']}")],
-    "iam:GenerateCredentialReport": lambda _, __: [Asked("iam:GenerateCredentialReport", "*")],
-    "iam:GetCredentialReport": lambda _, __: [Asked("iam:GetCredentialReport", "*")],
-    "iam:GetAccountSummary": lambda _, __: [Asked("iam:GetAccountSummary", "*")],
-    "sts:AssumeRole": lambda _, params: [Asked("sts:AssumeRole", params["RoleArn"])],
-    "events:PutEvents": lambda _, params: [
-        Asked("events:PutEvents", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default", (entry["Source"],))
-        for entry in params["Entries"]
-    ],
-    "events:TagResource": lambda run, params: [
-        Asked("events:TagResource", run.ideal(params["ResourceARN"]), tuple(tag["Key"] for tag in params["Tags"]))
-    ],
-    "organizations:DescribeAccount": lambda _, params: [
-        Asked("organizations:DescribeAccount", f"arn:aws:organizations::{ACCOUNT}:account/o-x/{params['AccountId']}")
-    ],
-}
-"""What each operation needs. A new one that is not here is found by a test: nobody may call AWS unseen."""
 
 
 # --- the run -------------------------------------------------------------------------------------------------------
@@ -389,17 +285,18 @@ def _play(run: Run) -> None:
         ledger = next(item for item in ledgers if item["account_id"]["S"] == "444455556666")
         run.spoil(ledger, state={"S": "broken"})
         run.notify(channel)
-    head = next(item for item in run.items("HEAD") if item["pk"]["S"] == "ACCOUNT#444455556666")
-    run.spoil(head, sequence={"S": "broken"})
+    # Its head is broken in turn for each function that reads one; that of another account is gone.
+    run.break_head("444455556666")
+    run.remove_head("555566667777")
     run.now += timedelta(hours=5)
     run.call("WatchdogFunction", {})
-    head = next(item for item in run.items("HEAD") if item["pk"]["S"] == "ACCOUNT#444455556666")
-    run.spoil(head, sequence={"S": "broken"})
+    run.break_head("444455556666")
     run.record("read", recipientAccountId="444455556666")
-    head = next(item for item in run.items("HEAD") if item["pk"]["S"] == "ACCOUNT#444455556666")
-    run.spoil(head, sequence={"S": "broken"})
+    run.break_head("444455556666")
+    run.remove_head("555566667777")
     run.store_secret({**bot, "signing_secret": SIGNING_SECRET})
     run.press("444455556666", "suspect")
+    run.press("555566667777", "suspect")
     # The month is over.
     run.store_secret(bot)
     run.now = datetime(2026, 12, 1, 0, 15, tzinfo=UTC)
@@ -409,37 +306,6 @@ def _play(run: Run) -> None:
 
 
 # --- the comparison ------------------------------------------------------------------------------------------------
-
-
-def admits(statement: Mapping[str, Any], asked: Asked) -> bool:
-    """Return whether a statement of a role allows what a call needs, as IAM evaluates it."""
-    if asked.action not in statement["Action"]:
-        return False
-    if not any(fnmatchcase(asked.resource, pattern) for pattern in statement["Resource"]):
-        return False
-    return all(
-        _holds((operator, key), wanted, asked)
-        for operator, conditions in statement.get("Condition", {}).items()
-        for key, wanted in conditions.items()
-    )
-
-
-def _holds(condition: tuple[str, str], wanted: Any, asked: Asked) -> bool:
-    match condition:
-        case ("ForAllValues:StringLike", "dynamodb:LeadingKeys"):
-            return all(any(fnmatchcase(each, pattern) for pattern in wanted) for each in asked.keys)
-        case ("Null", "dynamodb:LeadingKeys" | "aws:TagKeys") if wanted == "false":
-            return bool(asked.keys)
-        case ("StringEquals", "events:source") | ("ForAllValues:StringEquals", "aws:TagKeys"):
-            return set(asked.keys) <= set(wanted if isinstance(wanted, list) else [wanted])
-        case ("ForAllValues:StringEquals", "dynamodb:Attributes"):
-            # Without a projection DynamoDB answers with all there is.
-            return bool(asked.attributes) and set(asked.attributes) <= set(wanted)
-        case ("StringEqualsIfExists", "dynamodb:Select") if wanted == "SPECIFIC_ATTRIBUTES":
-            return bool(asked.attributes)
-        case ("StringEquals", "kms:ViaService"):
-            return False  # no call of our own is one of SNS on our behalf
-    raise KeyError(condition)
 
 
 def test_every_operation_is_one_that_can_be_compared(run: Run) -> None:
@@ -480,6 +346,19 @@ def test_no_key_is_allowed_that_is_not_touched(run: Run, function: str) -> None:
             assert any(fnmatchcase(key, pattern) for key in keys), (statement["Sid"], pattern)
 
 
+def test_what_the_end_to_end_run_does_not_ask_for_is_asked_for_here(run: Run) -> None:
+    """Every permission that only this run is said to need is needed by it."""
+    asked_for = {
+        (str(statement["Sid"]), asked.action)
+        for function in FUNCTIONS
+        for statement in allowed(run.stack, function)
+        for asked in run.calls[function]
+        if admits(statement, asked)
+    }
+
+    assert NOT_END_TO_END.keys() <= asked_for
+
+
 def test_what_is_listed_is_there_and_not_asked_for(run: Run) -> None:
     """The list of what moto lacks names nothing that no role has, or that the run does ask for."""
     there, asked_for = set(), set()
@@ -503,7 +382,7 @@ def _list(value: Any) -> list[str]:
 STATEMENT = {
     "Sid": "X",
     "Action": ["dynamodb:PutItem"],
-    "Resource": [_table("rootwatch-audit")],
+    "Resource": [table_arn("rootwatch-audit")],
     "Condition": {
         "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["INCIDENT#*", "WATCHDOG"]},
         "Null": {"dynamodb:LeadingKeys": "false"},
@@ -514,12 +393,12 @@ STATEMENT = {
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        (Asked("dynamodb:PutItem", _table("rootwatch-audit"), ("INCIDENT#1", "WATCHDOG")), True),
-        (Asked("dynamodb:PutItem", _table("rootwatch-audit"), ("INCIDENT#1", "EVENTS#1")), False),
-        (Asked("dynamodb:PutItem", _table("rootwatch-audit"), ("WATCHDOG#1",)), False),
-        (Asked("dynamodb:PutItem", _table("rootwatch-audit")), False),
-        (Asked("dynamodb:PutItem", _table("orders"), ("WATCHDOG",)), False),
-        (Asked("dynamodb:DeleteItem", _table("rootwatch-audit"), ("WATCHDOG",)), False),
+        (Asked("dynamodb:PutItem", table_arn("rootwatch-audit"), ("INCIDENT#1", "WATCHDOG")), True),
+        (Asked("dynamodb:PutItem", table_arn("rootwatch-audit"), ("INCIDENT#1", "EVENTS#1")), False),
+        (Asked("dynamodb:PutItem", table_arn("rootwatch-audit"), ("WATCHDOG#1",)), False),
+        (Asked("dynamodb:PutItem", table_arn("rootwatch-audit")), False),
+        (Asked("dynamodb:PutItem", table_arn("orders"), ("WATCHDOG",)), False),
+        (Asked("dynamodb:DeleteItem", table_arn("rootwatch-audit"), ("WATCHDOG",)), False),
     ],
 )
 def test_how_a_statement_is_evaluated(asked: Asked, expected: bool) -> None:  # noqa: FBT001 - a column
@@ -534,7 +413,7 @@ def test_how_a_scan_is_bounded(attributes: tuple[str, ...], expected: bool) -> N
         "ForAllValues:StringEquals": {"dynamodb:Attributes": ["pk"]},
         "StringEqualsIfExists": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
     }
-    table = _table("rootwatch-audit")
+    table = table_arn("rootwatch-audit")
     statement = {"Sid": "X", "Action": ["dynamodb:Scan"], "Resource": [table], "Condition": condition}
 
     assert admits(statement, Asked("dynamodb:Scan", table, attributes=attributes)) is expected

@@ -4,15 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from rootwatch_cli.demo import Stage, staged
+from rootwatch_cli.demo import Stage
 from rootwatch_cli.local_stack import LocalStackError
+from tests.e2e.wire import recorded_stage
 
 
 @pytest.fixture(scope="session")
 def stage() -> Iterator[Stage]:
     """The real template with its real functions on the emulator, a Slack receiver and a subscriber to the topic."""
     try:
-        with staged() as running:
+        with recorded_stage() as running:
             yield running
     except LocalStackError as error:
         pytest.fail(f"{error}\n{error.detail}")

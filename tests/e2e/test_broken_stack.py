@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rootwatch_cli.demo import REPLAY_SOURCE, STACK_NAME, Stage, staged
+from rootwatch_cli.demo import REPLAY_SOURCE, STACK_NAME, Stage
 from rootwatch_cli.deployed import Where
 from rootwatch_cli.doctor.checks import examine
 from rootwatch_cli.doctor.checks.verdict import Finding, State
@@ -23,6 +23,7 @@ from rootwatch_cli.specimen import load_specimen
 from tests.builders import build_record
 from tests.e2e.test_commands import run
 from tests.e2e.test_whole_way import _at_least, eventually, of_account, slack_texts
+from tests.e2e.wire import recorded_stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -187,6 +188,15 @@ FAULTS = {
         "rule-targets", "lost its target", _take_targets,
         lambda patient, targets: patient.client("events").put_targets(Rule=TAMPER, Targets=targets),
     ),
+    "the hub's bus is open to everybody": Planted(
+        "bus-policy", "open to everybody",
+        lambda patient: patient.client("events").put_permission(
+            EventBusName=f"{STACK_NAME}-forwarded", Action="events:PutEvents", Principal="*", StatementId="everybody"
+        ),
+        lambda patient, _: patient.client("events").remove_permission(
+            EventBusName=f"{STACK_NAME}-forwarded", StatementId="everybody"
+        ),
+    ),
     "the trail is stopped": Planted(
         "trail", "stopped",
         lambda patient: patient.client("cloudtrail").stop_logging(Name=TRAIL),
@@ -267,7 +277,7 @@ def patient() -> Iterator[Patient]:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             patch.delenv(name, raising=False)
         try:
-            with staged() as stage:
+            with recorded_stage() as stage:
                 found = Patient(stage)
                 trails = found.client("cloudtrail")
                 found.client("s3").create_bucket(Bucket="logs")

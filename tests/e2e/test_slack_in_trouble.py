@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from rootwatch_cli.demo import Stage, staged
+from rootwatch_cli.demo import Stage
 from rootwatch_cli.local_stack import LocalStackError
 from rootwatch_cli.slack_receiver import Behaviour
 from tests.builders.records import build_record
+from tests.e2e.wire import recorded_stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -20,7 +21,7 @@ PATIENCE = 60.0
 def own_stage() -> Iterator[Stage]:
     """A stack apart: for the other tests a refusal by Slack is a failure."""
     try:
-        with staged() as running:
+        with recorded_stage() as running:
             yield running
     except LocalStackError as error:
         pytest.fail(f"{error}\n{error.detail}")

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from rootwatch_cli.demo import STORY, Stage, staged, wait_until_delivered
+from rootwatch_cli.demo import STORY, Stage, wait_until_delivered
 from rootwatch_cli.local_stack import LocalStackError
 from tests.builders.records import build_record
+from tests.e2e.wire import recorded_stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -21,7 +22,7 @@ ACCOUNT = "333355558888"
 def stage() -> Iterator[Stage]:
     """A stack apart, whose secret holds a bot token."""
     try:
-        with staged(bot=True) as running:
+        with recorded_stage(bot=True) as running:
             yield running
     except LocalStackError as error:
         pytest.fail(f"{error}\n{error.detail}")

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from rootwatch_cli.demo import STACK_NAME, Stage, staged
+from rootwatch_cli.demo import STACK_NAME, Stage
 from rootwatch_cli.local_stack import LocalStack, LocalStackError
 from tests.builders.databases import FIVE_NETWORKS, write_database
 from tests.builders.records import build_record
+from tests.e2e.wire import recorded_stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -128,7 +129,7 @@ def own_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """
     folder = tmp_path_factory.mktemp("mmdb")
     try:
-        with staged(parameters=lambda stack: _layer_of_databases(stack, folder)) as running:
+        with recorded_stage(parameters=lambda stack: _layer_of_databases(stack, folder)) as running:
             functions = running.stack.client("lambda")
             name = f"{STACK_NAME}-detect"
             configured = functions.get_function_configuration(FunctionName=name)

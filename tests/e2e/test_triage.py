@@ -24,12 +24,13 @@ from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Put, Table
 from rootwatch.incident import TriageState
 from rootwatch.reception import Reception, receive
-from rootwatch_cli.demo import Stage, staged
+from rootwatch_cli.demo import Stage
 from rootwatch_cli.local_stack import ACCOUNT_ID, REGION, LocalStackError
 from rootwatch_cli.main import app
 from rootwatch_cli.slack_receiver import signed_headers
 from tests.e2e.test_commands import run
 from tests.e2e.test_whole_way import of_account
+from tests.e2e.wire import recorded_stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -43,7 +44,9 @@ RESOLVER = "U0123456789"
 def stage() -> Iterator[Stage]:
     """A stack apart, with a bot that has buttons."""
     try:
-        with staged(parameters=lambda _: {"SlackButtons": "true", "SlackResolvers": RESOLVER}, bot=True) as running:
+        with recorded_stage(
+            parameters=lambda _: {"SlackButtons": "true", "SlackResolvers": RESOLVER}, bot=True
+        ) as running:
             yield running
     except LocalStackError as error:
         pytest.fail(f"{error}\n{error.detail}")

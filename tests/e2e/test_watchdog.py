@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 import pytest
 from rich.console import Console
 
-from rootwatch_cli.demo import Stage, staged
+from rootwatch_cli.demo import Stage
 from rootwatch_cli.demo_records import play_records
 from rootwatch_cli.local_stack import LocalStackError
 from rootwatch_cli.slack_receiver import Behaviour
 from tests.builders import build_envelope
 from tests.builders.records import build_record
+from tests.e2e.wire import recorded_stage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -87,7 +88,7 @@ def test_an_incident_ends_by_the_clock_alone(stage: Stage) -> None:
 def apart() -> Iterator[Stage]:
     """A stack of its own: for the other tests a refusal by Slack is a failure."""
     try:
-        with staged() as running:
+        with recorded_stage() as running:
             yield running
     except LocalStackError as error:
         pytest.fail(f"{error}\n{error.detail}")
@@ -209,6 +210,6 @@ def test_the_demo_plays_files_of_any_wrapping(stage: Stage, tmp_path: Path, caps
     assert {name: int(rows[name]) for name in expected} == expected
     assert "1 of them the same record again" in shown
     assert "in 1 accounts" in shown  # the one without an account kept that of its envelope
-    assert "b.jsonl, line 2: not JSON" in " ".join(errors.split())
+    assert "b.jsonl,line2:notJSON" in "".join(errors.split())  # wherever the terminal's width broke it
     assert "Root created an access key for itself" in shown
     assert f"Root use ended account {account_id}" in " ".join(shown.replace("│", "").split())
