@@ -46,7 +46,7 @@ from rootwatch_cli.specimen import load_specimen
 FOLDER: Final = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 WIDTH: Final = 390
 HEIGHT: Final = 844
-CUSTODIANS: Final = "Dana, +1 555 0100; on-call: security@example.com"
+CUSTODIANS: Final = "root custodian on duty +1 555 0100; on-call: security@example.com"
 DELAY: Final = timedelta(seconds=40)
 
 _STYLE: Final = """
@@ -185,13 +185,13 @@ CREDENTIALS: Final = """user,arn,mfa_active,password_last_used,access_key_1_acti
 <root_account>,arn:aws:iam::111122223333:root,true,2026-11-10T09:05:00+00:00,true,false,2026-11-03T04:31:00+00:00
 """  # noqa: E501 - a credential report
 _ALEX: Final = Person("slack:T0123456789/U0123456789", "Alex", "slack")
-_DANA: Final = Person("slack:T0123456789/U9876543210", "Dana", "slack")
+_RESPONDER: Final = Person("slack:T0123456789/U9876543210", "on-duty", "slack")
 ANSWERS: Final[Mapping[str, Sequence[tuple[int, Action, Person]]]] = {
     "2026-11-03T02:10:00Z": (
-        (13, Action.ACKNOWLEDGE, _ALEX), (25, Action.SUSPECT, _ALEX), (70, Action.CONTAIN, _DANA),
-        (26 * 60, Action.CLOSE, _DANA),
+        (13, Action.ACKNOWLEDGE, _ALEX), (25, Action.SUSPECT, _ALEX), (70, Action.CONTAIN, _RESPONDER),
+        (26 * 60, Action.CLOSE, _RESPONDER),
     ),
-    "2026-11-10T09:05:00Z": ((9, Action.ACKNOWLEDGE, _ALEX), (130, Action.RESOLVE, _DANA)),
+    "2026-11-10T09:05:00Z": ((9, Action.ACKNOWLEDGE, _ALEX), (130, Action.RESOLVE, _RESPONDER)),
     "2026-11-12T14:00:00Z": ((40, Action.ACKNOWLEDGE, _ALEX),),
 }  # fmt: skip
 """What people answered, by the beginning of the story: after how many minutes, what, and who."""
@@ -223,7 +223,7 @@ def played_year() -> AuditStore:
         DeclaredUse(
             account_id="111122223333", from_at=datetime(2026, 11, 10, 9, tzinfo=UTC),
             to_at=datetime(2026, 11, 10, 11, tzinfo=UTC), reason="replace the MFA device", ticket="OPS-1234",
-            approver="Dana Doe", declared_by="arn:aws:sts::333344445555:assumed-role/RootCustodian/alex",
+            approver="head of security", declared_by="arn:aws:sts::333344445555:assumed-role/RootCustodian/on-duty",
             declared_at=datetime(2026, 11, 9, 16, 20, tzinfo=UTC), addresses=(ip_network("198.51.100.0/24"),),
             tasks=("mfa_added",),
         )
