@@ -15,7 +15,6 @@ from datetime import timedelta
 from typing import Any, Final, cast
 
 import pytest
-from aws_lambda_powertools.utilities.batch.exceptions import BatchProcessingError
 from click.testing import Result
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -36,7 +35,7 @@ from rootwatch.channels.slack_buttons import Subject
 from rootwatch.context.observation import observe
 from rootwatch.coverage import Place
 from rootwatch.delivery import Sent, deliver
-from rootwatch.errors import DeliveryFailedError
+from rootwatch.errors import DeliveryFailedError, NothingDeliveredError
 from rootwatch.incident import AccountState, DueAlert, Incident, fold, tick
 from rootwatch.pipeline import detect_messages
 from rootwatch.proof import heard_again_notice, new_places_notice, quiet_notice
@@ -256,7 +255,7 @@ def test_every_line_of_a_log_is_one_json_object(body: str, text: str) -> None:
         detect.handler(as_sqs_event([body]), Context())
         keys = [(key.pk, key.sk) for key in _keys_of(table) if key.sk.startswith("DELIVERY#slack")]
         for pk, sk in [*keys, (text, f"STEP#{text}"), ("CANARY", text), (text, text)]:
-            with suppress(BatchProcessingError):  # nothing of it was delivered: the stream tries it again
+            with suppress(NothingDeliveredError):  # nothing of it was delivered: the stream tries it again
                 notify_slack.handler(_stream_event(pk, sk), Context())
         for event in ({"body": text, "requestContext": {"http": {"method": "POST"}}, "headers": {text: text}},
                       {"command": {"action": text, "incident_id": text}, "proof": {text: text}}):  # fmt: skip
