@@ -132,10 +132,19 @@ def test_slack_is_down_in_every_way_and_comes_back(apart: Stage) -> None:
     assert sorted(each["account_id"] for each in received) == accounts
     assert apart.slack.messages == ()
 
-    apart.let_time_pass(timedelta(minutes=20))
+    def all_have_waited() -> bool:
+        # A ledger that its notifier writes meanwhile keeps its moments: once more, for that one alone.
+        apart.let_time_pass(timedelta(minutes=20))
+        since = [item["undelivered_since"]["S"] for item in ledgers_of(apart, "slack", *accounts).values()]
+        long_ago = datetime.now(UTC) - timedelta(minutes=15)
+        return len(since) == len(accounts) and all(datetime.fromisoformat(each) < long_ago for each in since)
+
+    assert eventually(all_have_waited, bool)
     apart.run_watchdog()
-    assert eventually(on_the_topic, bool) == ["5 alerts did not arrive on Slack"]
-    told = eventually(operations, lambda headlines: "5 alerts did not arrive on Slack" in headlines)
+    # The rule's own run may come while time passes, and tells of those that have waited by then.
+    headline, *_ = eventually(on_the_topic, bool)
+    assert re.fullmatch("1 alert did not arrive on Slack|[2-5] alerts did not arrive on Slack", headline)
+    told = eventually(operations, lambda headlines: headline in headlines)
     assert any("dead letter" in headline for headline in told)  # for what Slack refused for good
 
     apart.slack.answer_with(Behaviour.ACCEPT)
