@@ -20,7 +20,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -335,15 +335,12 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> bool:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         connection = http.client.HTTPConnection(LOOPBACK, port, timeout=2)
-        try:
+        # While it does not listen yet, or not properly, the loop asks again until the deadline, and then says so.
+        with closing(connection), suppress(OSError, http.client.HTTPException):
             connection.request("GET", "/_ministack/ready")
             if connection.getresponse().status == http.client.OK:
                 # Ended by now: the port was somebody else's and the answer theirs.
                 return process.poll() is None
-        except (OSError, http.client.HTTPException):
-            pass  # not listening yet, which is what the loop is for
-        finally:
-            connection.close()
         time.sleep(0.05)
     return False
 

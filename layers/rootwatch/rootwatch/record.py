@@ -908,18 +908,25 @@ def _time(values: Mapping[str, object], name: str, problems: list[str], *, path:
     if value is None or value == "":
         problems.append(f"{path or name} is not stated")
         return None
-    if isinstance(value, str) and len(value) <= LONGEST_NAME:
-        try:
-            stated = datetime.fromisoformat(value.strip())
-            moment = stated.replace(tzinfo=UTC) if stated.tzinfo is None else stated.astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass  # said below, together with every other value that is no time
-        else:
-            if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-                problems.append(f"{path or name} is no time at which a record can have been made")
-                return None
-            if stated.tzinfo is None:
-                problems.append(f"{path or name} names no time zone; read as UTC")
-            return moment
-    problems.append(f"{path or name} cannot be read as a time")
-    return None
+    stated = _stated_time(value)
+    if stated is None:
+        problems.append(f"{path or name} cannot be read as a time")
+        return None
+    moment = stated if stated.tzinfo is not None else stated.replace(tzinfo=UTC)
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        problems.append(f"{path or name} is no time at which a record can have been made")
+        return None
+    if stated.tzinfo is None:
+        problems.append(f"{path or name} names no time zone; read as UTC")
+    return moment
+
+
+def _stated_time(value: object) -> datetime | None:
+    """Return the time that a value states, in UTC if it names a zone; None where it states none that exists."""
+    if not isinstance(value, str) or len(value) > LONGEST_NAME:
+        return None
+    try:
+        stated = datetime.fromisoformat(value.strip())
+        return stated if stated.tzinfo is None else stated.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

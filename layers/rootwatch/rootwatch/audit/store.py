@@ -314,7 +314,7 @@ class AuditStore:
             if self._is_new(account_id, {event_month(each) for each in observations} | {months[0]}):
                 return head_of(None), True  # the account's first record
         except DamagedItemError:
-            pass
+            pass  # as with one that is gone: kept, told as a critical alert, and put together again below
         damages.append(damage_of("the account's head", head_key(account_id), item))
         sequence, chain = 0, GENESIS
         for month in dict.fromkeys(months):
