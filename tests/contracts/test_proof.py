@@ -246,6 +246,39 @@ def test_people_hear_which_part_of_the_way_fails(memory: Bench) -> None:
     assert "did not reach detect" in " ".join(again.paragraphs)
 
 
+@pytest.mark.parametrize(
+    ("trouble", "end"),
+    [("No canary comes through", "The canary comes through again"), ("not heard for two hours", "not quiet any more")],
+)
+def test_the_end_is_told_though_the_run_that_told_of_the_trouble_died(memory: Bench, trouble: str, end: str) -> None:
+    """What a run told right before it ended is told once more, and then its end, though all is well by then."""
+    memory.run()
+    tell = memory.prover.operations
+
+    def die(notice: Notice) -> Sent | Unconfigured:
+        answer = tell(notice)
+        if trouble in notice.headline:
+            raise KeyboardInterrupt
+        return answer
+
+    memory.prover = replace(memory.prover, operations=die)
+    with pytest.raises(KeyboardInterrupt):
+        memory.run(LATE_AFTER + MINUTE)
+    memory.prover = replace(memory.prover, operations=tell)
+    # Well again before the next run.
+    for kind in ProbeKind:
+        memory.sent.append(replace(make_probe(kind, RULE, memory.now, f"{len(memory.sent):032x}")))
+        memory.store.add_probe(memory.sent[-1])
+        state = memory.store.proof_state()
+        sending = replace(state.sendings[kind], nonce=memory.sent[-1].nonce, sent_at=memory.now)
+        memory.store.write_proof_state(replace(state, sendings={**state.sendings, kind: sending}))
+    memory.come_back()
+    memory.run(MINUTE)
+    memory.run(LOOK_EVERY)
+    told = [headline for headline in memory.headlines() if trouble in headline or end in headline]
+    assert [trouble in headline for headline in told] == [True, True, False]
+
+
 def test_a_canary_that_cannot_be_sent_is_tried_again(memory: Bench) -> None:
     """What the event bus refuses is a failure of the run with an alarm; the next minute tries again, the age grows."""
     memory.refuses = DeliveryFailedError("The event bus did not take the canary (InternalFailure).")
@@ -485,17 +518,36 @@ def test_the_hub_s_own_silence_is_told_though_it_was_never_heard(memory: Bench) 
 
 
 def test_a_silence_that_nobody_took_is_told_again(memory: Bench) -> None:
-    """A notice that no place takes is told with the next look; one that some place took is not repeated there."""
+    """A notice waits at each place until that place takes it, in its order, and is not repeated where it was taken."""
     memory.silent = {"operations", "slack", "sns"}
     memory.run()
     report = memory.run(LATE_AFTER + MINUTE)
     assert report.counts["PartsFailed"] >= 3
+    quiet = f"1 region of account {HUB} not heard for two hours"
     memory.silent = {"slack"}
+    memory.run(MINUTE)
+    assert memory.headlines().count(quiet) == memory.headlines("sns").count(quiet) == 1
+    assert memory.headlines("slack") == []
+    memory.come_back()
     memory.run(LOOK_EVERY)
-    assert f"1 region of account {HUB} not heard for two hours" in memory.headlines()
     memory.silent = set()
-    memory.run(LOOK_EVERY)
-    assert memory.headlines().count(f"1 region of account {HUB} not heard for two hours") == 1
+    memory.run(MINUTE)
+    assert memory.headlines("slack") == memory.headlines() == memory.headlines("sns")
+    assert "not quiet any more" in memory.headlines("slack")[-1]
+    assert memory.headlines().count(quiet) == 1
+    memory.run(MINUTE)
+    assert memory.headlines("slack") == memory.headlines()
+
+
+def test_a_notice_that_was_changed_or_refused_keeps_no_other_waiting(memory: Bench) -> None:
+    """What cannot be read, or what a place refuses for good, is reported and left out."""
+    memory.run()
+    state = memory.store.proof_state()
+    memory.store.write_proof_state(replace(state, waiting={"slack": ("{", "[]", '["x", [1], 2, 3, 4]')}))
+    report = memory.run(LATE_AFTER + MINUTE)
+    assert report.counts["PartsFailed"] == 3
+    assert any("No canary comes through" in headline for headline in memory.headlines("slack"))
+    assert memory.store.proof_state().waiting == {}
 
 
 def test_a_thousand_silent_regions_are_one_notice(memory: Bench) -> None:

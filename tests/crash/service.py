@@ -15,10 +15,11 @@ to wait for something it is called every fourth minute.
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -30,19 +31,26 @@ from botocore.config import Config
 from botocore.retries.quota import RetryQuota
 from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.iam.models import iam_backends
 from moto.sqs.models import sqs_backends
 
 from functions.detect import app as detect
 from functions.notify_slack import app as notify_slack
 from functions.notify_sns import app as notify_sns
+from functions.report import app as report
+from functions.triage import app as triage
 from functions.watchdog import app as watchdog
 from rootwatch import wiring
+from rootwatch.audit import store
 from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.audit.store import AuditStore
+from rootwatch.channels.slack_buttons import Subject
 from rootwatch.context.surroundings import LookUps
+from rootwatch.errors import ReportError
+from rootwatch.incident import Incident, TriageState
 from rootwatch_cli.rdap_server import RdapServer, Registration
-from rootwatch_cli.slack_receiver import Behaviour, ReceivedMessage, SlackReceiver
-from tests.builders import as_sqs_message
+from rootwatch_cli.slack_receiver import SIGNING_SECRET, Behaviour, ReceivedMessage, SlackReceiver, signed_headers
+from tests.builders import as_sqs_message, build_envelope
 from tests.contracts.stream_poller import Clock, FunctionTimedOutError, StreamPoller, StreamRecord
 from tests.crash.wire import Fault, Taken, Wire
 from tests.template.stack import Stack
@@ -51,7 +59,10 @@ START: Final = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
 REGION: Final = "us-east-1"
 TABLE: Final = "rootwatch-audit"
 SECRET: Final = "rootwatch-slack"
+BUCKET: Final = "rootwatch-reports"
+RESOLVER: Final = "U0123456789"
 MOST_STEPS: Final = 20_000
+MOST_PRESSES: Final = 5
 MOST_MINUTES: Final = 600
 """After the end of a story; nothing may take the service longer."""
 EVERY: Final = 4
@@ -73,6 +84,8 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "detect": Function("DetectFunction", detect, (wiring.intake,)),
     "notify_sns": Function("NotifySnsFunction", notify_sns, (wiring.sns_notifier,)),
     "notify_slack": Function("NotifySlackFunction", notify_slack, (wiring.slack_notifier,)),
+    "report": Function("ReportFunction", report, (wiring.reporter,)),
+    "triage": Function("TriageFunction", triage, (wiring.reception,)),
     # It sends with the notifiers' senders.
     "watchdog": Function("WatchdogFunction", watchdog, (wiring.watchdog, wiring.sns_notifier, wiring.slack_notifier)),
 }
@@ -161,7 +174,9 @@ class Story:
     `acts`: at which second what happens. `functions`: whose calls are to be broken. `channels`: whose stream is read.
     `stuck_until`: the minute until which the streams are not read at all. `minutes`: when the watchdog is called; after
     the last of them until nothing is left to do. `ends`: whether the incidents have to end. `letters`: how many dead
-    letters belong to the story.
+    letters belong to the story. `probes`: whether canaries come back, once the bus is whole. `only_writes`: leave alone
+    the calls that change nothing, since another story breaks these. `answered`: the state that people bring it to, with
+    the kinds of their steps. `reports`: the month that is reported.
     """
 
     name: str
@@ -173,6 +188,10 @@ class Story:
     minutes: tuple[int, ...] = ()
     ends: bool = False
     letters: int = 0
+    probes: bool = False
+    only_writes: bool = False
+    answered: tuple[TriageState, tuple[str, ...]] | None = None
+    reports: str = ""
 
 
 class _OneSession:
@@ -200,6 +219,8 @@ class Service:
         self.published: list[Mapping[str, Any]] = []
         self.letters: list[str] = []
         self.poisoned = 0
+        self.bus_is_whole = False
+        self.reported: datetime | None = None
         self.session = _OneSession()
         self._stack = Stack()
         self._shard: list[StreamRecord] = []
@@ -209,12 +230,18 @@ class Service:
         self.queue = self._queue()
         self.pollers: dict[str, StreamPoller] = {}
         monkeypatch.setattr(wiring, "_now", lambda: self.clock.now)
+        self._credentials: Callable[[], Any] = wiring._own_credentials
+        monkeypatch.setattr(wiring, "_own_credentials", self._watched(wiring._own_credentials))
         monkeypatch.setattr(wiring, "time", self.clock)
+        # For an account's first record it looks for events of years; each look is the same call again.
+        monkeypatch.setattr(store, "MOST_MONTHS_BACK", 2)
         monkeypatch.setattr(botocore.endpoint, "time", self.clock)  # it waits before it tries again
         self.wire.hook(monkeypatch)
 
     def _make(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.session.client("secretsmanager").create_secret(Name=SECRET, SecretString="{}")
+        self.session.client("s3").create_bucket(Bucket=BUCKET)
+        self.session.client("events").put_rule(Name="rootwatch-root", EventPattern="{}")
         self.urls = {
             kind: self.session.client("sqs").create_queue(QueueName=f"rootwatch-{kind}-dead-letter")["QueueUrl"]
             for kind in ("intake", "rule", "notify")
@@ -228,6 +255,7 @@ class Service:
             "SLACK_ORIGIN": self.slack.origin, "ALERT_TOPIC_ARN": self.topics["alerts"],
             "OPERATIONS_TOPIC_ARN": self.topics["operations"], "INTAKE_DEAD_LETTER_QUEUE_URL": self.urls["intake"],
             "RULE_DEAD_LETTER_QUEUE_URL": self.urls["rule"], "INCIDENT_IDLE_MINUTES": "5",
+            "SLACK_RESOLVERS": RESOLVER, "REPORT_BUCKET": BUCKET, "AWS_REGION": REGION,
             "ROOT_RULE_ARN": f"arn:aws:events:{REGION}:{DEFAULT_ACCOUNT_ID}:rule/rootwatch-root",
         }.items():  # fmt: skip
             monkeypatch.setenv(name, value)
@@ -316,14 +344,22 @@ class Service:
                 made.cache_clear()
         for url in self.urls.values():
             sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues[url.rpartition("/")[2]]._messages.clear()
+        iam_backends[DEFAULT_ACCOUNT_ID]["aws"].credential_report = None
         self.slack._state.messages.clear()
         self.slack._state.edits.clear()
+        self.slack._state.modals.clear()
+        self.slack._state.told.clear()
         self.slack.answer_with(Behaviour.ACCEPT)
-        self.store_secret(self.slack.bot_secret if story.bot else {"webhook_url": self.slack.webhook_url})
+        place = self.slack.bot_secret if story.bot else {"webhook_url": self.slack.webhook_url}
+        self.store_secret({**place, "signing_secret": SIGNING_SECRET})
         for kept in (self.published, self.letters, self._shard, self.queue.messages, self.queue.given_up):
             kept.clear()
         self._keys.clear()
         self.poisoned = 0
+        self.bus_is_whole = False
+        self.reported = None
+        for name in self.objects():
+            self.session.client("s3").delete_object(Bucket=BUCKET, Key=name)
         self.pollers = {channel: self._poller(channel, story) for channel in story.channels}
         self.wire.reset(fault)
 
@@ -350,6 +386,89 @@ class Service:
         """Put something into Slack's secret."""
         self.session.client("secretsmanager").put_secret_value(SecretId=SECRET, SecretString=json.dumps(secret))
 
+    def answer(self, action: str, typed: Mapping[str, str], wanted: TriageState) -> None:
+        """Let a person press a button, and once more as long as nothing came of it; a modal or a form is filled in."""
+        for _ in range(MOST_PRESSES):
+            incident = self.incident()
+            if incident.triage.state is wanted:
+                return
+            value = Subject("rootwatch", incident.id, incident.triage.moves).value
+            modals, told = len(self.slack.modals), len(self.slack.told)
+            self._request(self.slack.pressed(value, f"rootwatch:{action}", RESOLVER, "dana"))
+            if len(self.slack.modals) > modals:
+                self._request(self.slack.submitted(self.slack.modals[-1], RESOLVER, "dana", typed))
+            elif len(self.slack.told) > told and "resolve_form" in str(self.slack.told[-1]):
+                self._request(self.slack.pressed(value, "rootwatch:resolve_form", RESOLVER, "dana", typed))
+        pytest.fail(f"{MOST_PRESSES} times nothing came of {action}")
+
+    def report(self, month: str) -> None:
+        """Let the schedule ask for a report; Lambda tries what failed twice more, after one minute and after two.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+        """
+        for minutes in (0, 1, 2):
+            self.clock.now += timedelta(minutes=minutes)
+            self.reported = self.clock.now
+            with suppress(Exception, FunctionTimedOutError):
+                self.invoke("report", {"month": month})
+                return
+
+    def _watched(self, read: Callable[[], Any]) -> Callable[[], Any]:
+        """Keep what IAM said of root, so that the same report can be made once more."""
+
+        def watched() -> Any:
+            try:
+                found = read()
+            except ReportError as error:
+                self._credentials = partial(_raise, error)
+                raise
+            self._credentials = lambda: found
+            return found
+
+        return watched
+
+    def objects(self) -> dict[str, bytes]:
+        """What is in the bucket of reports, by name."""
+        client = self.session.client("s3")
+        names = [str(each["Key"]) for each in client.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+        return {name: client.get_object(Bucket=BUCKET, Key=name)["Body"].read() for name in names}
+
+    def reported_again(self, month: str) -> dict[str, bytes]:
+        """The files of the same report, made once more at the moment of the last one."""
+        assert self.reported is not None
+        made: dict[str, bytes] = {}
+        now, self.clock.now = self.clock.now, self.reported
+
+        def keep(path: Path, _content_type: str) -> None:
+            made[path.name] = path.read_bytes()
+
+        replace(wiring.reporter(), put=keep, tell={}, credentials=self._credentials).report(month)
+        self.clock.now = now
+        return made
+
+    def _request(self, body: bytes) -> None:
+        """Hand a signed request to the function URL; a person whom Slack tells that it failed waits a moment."""
+        self.clock.now += timedelta(seconds=2)
+        headers = {name.lower(): value for name, value in signed_headers(body, self.clock.now).items()}
+        event = {"headers": headers, "requestContext": {"http": {"method": "POST"}}, "body": body.decode()}
+        with suppress(Exception, FunctionTimedOutError):
+            self.invoke("triage", event)
+
+    def incident(self) -> Incident:
+        """The one incident of a story, as it stands now."""
+        [found] = self._of("INCIDENT")
+        incident = self.store().incident(found["pk"]["S"].partition("#")[2])
+        assert incident is not None
+        return incident
+
+    def store(self) -> AuditStore:
+        """The audit store, past the functions."""
+        return AuditStore(DynamoTable(self.session.client("dynamodb"), TABLE))
+
+    def steps(self) -> list[tuple[int, str]]:
+        """The steps of triage by their numbers, and their kinds."""
+        return sorted((int(item["number"]["N"]), item["kind"]["S"]) for item in self._of("STEP#"))
+
     def _take(self, taken: Taken) -> None:
         """Note what took effect: what the table's stream tells, what SNS passes on, what lies in a queue."""
         if taken.name == "dynamodb.PutItem":
@@ -361,6 +480,11 @@ class Service:
             self.published.append(taken.body)
         elif taken.name == "sqs.SendMessage":
             self.letters.append(taken.body["MessageBody"])
+        elif taken.name == "eventbridge.PutEvents" and self.bus_is_whole:
+            for entry in taken.body["Entries"]:
+                self.send(_delivered(entry))
+        elif taken.name == "eventbridge.TagResource" and self.bus_is_whole:
+            self.send(_recorded(taken.body))
 
     def _follow(self, item: Mapping[str, Any]) -> None:
         key = item["pk"]["S"], item["sk"]["S"]
@@ -399,7 +523,16 @@ class Service:
             if item["pk"] not in ({"S": "CANARY"}, "CANARY")
         ]
         are_sent = all(item["state"]["S"] == "sent" for item in ledgers)
-        return not is_open and are_sent and (not story.minutes or self._is_told())
+        return not is_open and are_sent and (not story.minutes or self._is_told()) and self._is_proven(story)
+
+    def _is_proven(self, story: Story) -> bool:
+        """Whether people heard that a canary comes through again, and that the hub is heard again."""
+        if not story.probes:
+            return True
+        [state] = self._of("PROOF") or [{"sendings": {"M": {}}}]
+        told = [each["M"]["told_at"] for each in state["sendings"]["M"].values()]
+        places = [item["told_at"] for item in self.items() if item["pk"]["S"] == "COVERAGE"]
+        return bool(told) and all(each == {"NULL": True} for each in (*told, *places)) and state["waiting"] == {"M": {}}
 
     def _is_told(self) -> bool:
         """Whether the watchdog has told of every dead letter, and of the end of every other trouble."""
@@ -426,7 +559,10 @@ class Service:
                 for each in self.published
                 if "alert_id" in (document := json.loads(json.loads(each["Message"])["sqs"]))
             )
-        return Counter(self._alert_of(message) for message in self.slack.messages if not _is_notice(message))
+        messages = [
+            each for each in self.slack.messages if not _is_notice(each) and "on Slack)" not in str(each.payload)
+        ]
+        return Counter(self._alert_of(message) for message in messages)
 
     def _alert_of(self, message: ReceivedMessage) -> str:
         text = json.dumps(message.payload)
@@ -453,12 +589,38 @@ class Service:
 
     def faults_of_chains(self) -> list[str]:
         """What `rootwatch verify` would find."""
-        store = AuditStore(DynamoTable(self.session.client("dynamodb"), TABLE))
+        audit = self.store()
         return [
             f"{account_id}: {fault}"
-            for account_id, months in store.accounts().items()
-            for fault in store.verify_chain(account_id, months).faults
+            for account_id, months in audit.accounts().items()
+            for fault in audit.verify_chain(account_id, months).faults
         ]
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _delivered(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of PutEvents as EventBridge's rule hands it to the intake queue."""
+    return {
+        "version": "0", "id": "0c6e3a4e-1111-4222-8333-aaaaaaaaaaaa", "detail-type": entry["DetailType"],
+        "source": entry["Source"], "account": DEFAULT_ACCOUNT_ID, "region": REGION, "time": "2026-11-03T12:00:00Z",
+        "resources": entry["Resources"], "detail": json.loads(entry["Detail"]),
+    }  # fmt: skip
+
+
+def _recorded(tagging: Mapping[str, Any]) -> dict[str, Any]:
+    """What CloudTrail records of a source heartbeat, as EventBridge hands it to the intake queue."""
+    tags = [{"key": each["Key"], "value": each["Value"]} for each in tagging["Tags"]]
+    role = {"type": "AssumedRole", "arn": f"arn:aws:sts::{DEFAULT_ACCOUNT_ID}:assumed-role/w/w"}
+    record = build_envelope(
+        "write",
+        requestParameters={"resourceARN": tagging["ResourceARN"], "tags": tags},
+        eventSource="events.amazonaws.com", eventName="TagResource", recipientAccountId=DEFAULT_ACCOUNT_ID,
+        awsRegion=REGION, userIdentity=role | {"accountId": DEFAULT_ACCOUNT_ID},
+    )  # fmt: skip
+    return record | {"source": "aws.events", "account": DEFAULT_ACCOUNT_ID, "region": REGION}
 
 
 def _is_notice(message: ReceivedMessage) -> bool:

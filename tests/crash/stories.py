@@ -5,8 +5,11 @@ a function gains calls that none of them makes.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Final
 
+from rootwatch.alert import standing
+from rootwatch.incident import TriageState
 from rootwatch_cli.slack_receiver import Behaviour
 from tests.builders import build_envelope
 from tests.crash.service import POISON, Service, Story
@@ -55,8 +58,24 @@ def _slack_has_a_fault(service: Service) -> None:
     service.slack.answer_with(Behaviour.SERVER_ERROR)
 
 
+def _bus_is_whole(service: Service) -> None:
+    service.bus_is_whole = True
+
+
 def _slack_is_well(service: Service) -> None:
     service.slack.answer_with(Behaviour.ACCEPT)
+
+
+def _acknowledge(service: Service) -> None:
+    service.answer("acknowledge", {}, TriageState.ACKNOWLEDGED)
+
+
+def _resolve(service: Service) -> None:
+    service.answer("resolve", {"reason": "MFA device replaced", "ticket": "OPS-1234"}, TriageState.EXPECTED)
+
+
+def _report(service: Service) -> None:
+    service.report("2026-11")
 
 
 STORIES: Final = (
@@ -82,6 +101,29 @@ STORIES: Final = (
         stuck_until=18,
         minutes=(16, 20),
         ends=True,
+    ),
+    Story(
+        "a canary that does not come through, and one that does",
+        [(126 * 60, _bus_is_whole)],
+        ("watchdog",),
+        minutes=(0, 125, 186, 188, 200),
+        probes=True,
+        only_writes=True,
+    ),
+    Story(
+        "people answer by buttons and a modal",
+        [(0, _sign_in), (30, _acknowledge), (60, _resolve)],
+        ("triage",),
+        channels=("slack",),
+        bot=True,
+        answered=(TriageState.EXPECTED, ("acknowledged", "resolved")),
+    ),
+    Story(
+        "the report of a month",
+        [(0, _sign_in), (120, _report)],
+        ("report",),
+        only_writes=True,
+        reports="2026-11",
     ),
 )
 
@@ -112,21 +154,64 @@ def problems(service: Service, story: Story, fault: Fault | None, clean: "Ending
     for place in ("alerts", "operations", "slack"):
         notices = Counter(service.notices(place))
         found += [f"{place} heard {times} times: {each}" for each, times in notices.items() if times > 1 + most]
-        # A run that dies right after telling does not know that it told, and then nobody there hears of the end.
-        began, ended = (any(words in each for each in notices) for words in ("did not arrive", "any more"))
-        if began and not ended and fault is None:
-            found.append(f"{place} never heard that the trouble is over")
+        found += [f"{place} never heard the end of: {each}" for each in _open_ends(notices)]
     if story.minutes and service.letters and not any("dead letter" in each for each in service.notices("operations")):
         found.append("nobody was told of the dead letters")
     # Fewer, where the channel was well again before it was asked; but what nobody can read lies nowhere else.
     if len(service.letters) > story.letters + most or service.poisoned > service.letters.count(POISON):
         found.append(f"{len(service.letters)} dead letters instead of {story.letters}")
+    found += [*_unanswered(service, story), *_unreported(service, story)]
     if clean is not None:
         ending = Ending(service)
         found += [f"nobody was told of {each}" for each in clean.told - ending.told]
         found += [f"{each} is not stored" for each in clean.stored - ending.stored]
         found += [f"{each} is stored and was never sent" for each in ending.stored - clean.stored]
     return found
+
+
+_ENDS: Final = {
+    "did not arrive": "any more",
+    "No canary comes through": "comes through again",
+    "not heard for two hours": "not quiet any more",
+}
+"""In what words a trouble begins and ends; dead letters stay until a person removes them."""
+
+
+def _open_ends(notices: Iterable[str]) -> list[str]:
+    """The troubles that began in these notices and did not end."""
+    told = list(notices)
+    return [
+        began for began, ended in _ENDS.items() if any(began in each for each in told)
+        and not any(ended in each for each in told)
+    ]  # fmt: skip
+
+
+def _unanswered(service: Service, story: Story) -> list[str]:
+    """What is wrong with the answers of a story: moved once each, steps without a gap, the channel up to date."""
+    if story.answered is None:
+        return []
+    state, kinds = story.answered
+    incident, found = service.incident(), []
+    if (incident.triage.state, incident.triage.moves) != (state, len(kinds)):
+        found.append(f"the incident is {incident.triage.state} after {incident.triage.moves} moves")
+    if service.steps() != list(enumerate(kinds, start=1)):
+        found.append(f"the steps are {service.steps()}")
+    [first, *_] = service.slack.parents
+    if standing(incident) not in str(service.slack.current(first.ts)):
+        found.append("the message in the channel does not say who answered")
+    return found
+
+
+def _unreported(service: Service, story: Story) -> list[str]:
+    """What is wrong with the report of a story: three whole files of one moment, and a summary at both places."""
+    if not story.reports:
+        return []
+    kept = service.objects()
+    found = [] if len(kept) == 3 else [f"in the bucket are {sorted(kept)}"]
+    if kept != service.reported_again(story.reports):
+        found.append("the files are not those of one and the same report")
+    deaf = [each for each in ("alerts", "slack") if not any("Root usage in" in told for told in service.notices(each))]
+    return found + [f"{place} never heard of the report" for place in deaf]
 
 
 class Ending:

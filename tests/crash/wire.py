@@ -44,6 +44,8 @@ class Kind(StrEnum):
     """It takes effect, and its answer is lost, at every repetition."""
     ANSWER_LOST_ONCE = "answer lost once"
     """It takes effect and its answer is lost; what botocore sends again is answered."""
+    LOST_RACE = "lost race"
+    """Refused, because somebody else wrote an item meanwhile; what is sent anew is taken."""
     DIED_BEFORE = "died before"
     """The process ends before the call leaves it."""
     DIED_AFTER = "died after"
@@ -78,8 +80,10 @@ class Call:
         """
         if self.only_reads:
             return (Kind.THROTTLED, Kind.DIED_BEFORE)
-        is_aws = " " not in self.name
-        return tuple(kind for kind in Kind if is_aws or kind is not Kind.ANSWER_LOST_ONCE)
+        left_out = set() if " " not in self.name else {Kind.ANSWER_LOST_ONCE}
+        if self.name != "dynamodb.TransactWriteItems":
+            left_out.add(Kind.LOST_RACE)
+        return tuple(kind for kind in Kind if kind not in left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,7 @@ class Wire:
             answered: AWSResponse | None = self._through(
                 call,
                 lambda: self._telling(name, request, answer),
-                refuse=lambda: _aws_refusal(request),
+                refuse=lambda kind: _lost_race(request) if kind is Kind.LOST_RACE else _aws_refusal(request),
                 lost=ReadTimeoutError(endpoint_url=request.url),
             )
             return answered
@@ -178,7 +182,7 @@ class Wire:
             answered: requests.Response = self._through(
                 self._call(name, None),
                 lambda: self._inside_of(lambda: send(session, request, **rest)),
-                refuse=lambda: _too_many(request),
+                refuse=lambda _kind: _too_many(request),
                 # It names the address, as requests does: nothing of it may be seen anywhere.
                 lost=requests.ReadTimeout(f"{request.url} timed out"),
             )
@@ -217,7 +221,7 @@ class Wire:
         call: Call,
         send: Callable[[], Any],
         *,
-        refuse: Callable[[], Any],
+        refuse: Callable[[Kind | None], Any],
         lost: Exception,
     ) -> Any:
         """Let a try through, or break it."""
@@ -230,9 +234,9 @@ class Wire:
         self.struck += kind is not None
         if kind is Kind.DIED_BEFORE:
             self._die()
-        if kind is Kind.THROTTLED or self.throttle():
+        if kind in {Kind.THROTTLED, Kind.LOST_RACE} or self.throttle():
             self.refused += 1
-            return refuse()
+            return refuse(kind)
         answer = send()
         if kind is Kind.DIED_AFTER:
             self._die()
@@ -297,6 +301,14 @@ def _aws_refusal(request: AWSPreparedRequest) -> AWSResponse:
     else:
         error = "<Error><Type>Sender</Type><Code>Throttling</Code><Message>Rate exceeded</Message></Error>"
         body = f"<ErrorResponse>{error}<RequestId>0</RequestId></ErrorResponse>"
+    return AWSResponse(request.url, 400, HTTPHeaders(), MockRawResponse(body))
+
+
+def _lost_race(request: AWSPreparedRequest) -> AWSResponse:
+    """Return DynamoDB's answer to a transaction of which a condition does not hold any more."""
+    reasons = [{"Code": "ConditionalCheckFailed"} for _ in _body(request)["TransactItems"]]
+    kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException"
+    body = json.dumps({"__type": kind, "message": "Transaction cancelled", "CancellationReasons": reasons})
     return AWSResponse(request.url, 400, HTTPHeaders(), MockRawResponse(body))
 
 

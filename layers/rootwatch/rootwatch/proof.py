@@ -4,7 +4,7 @@ The watchdog runs this every minute. What it tells is a notice, as of any other 
 of the last canary and the last source heartbeat that came back, in seconds, on which there are alarms.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -12,10 +12,10 @@ from typing import Final
 
 from rootwatch.alert import clock, shown
 from rootwatch.audit.items import DeliveryState, Proof, ProofState, Sending
-from rootwatch.channels.notice import Notice, make_notice
+from rootwatch.channels.notice import Notice, as_text, make_notice, of_text
 from rootwatch.coverage import TOLD_EVERY, Place, heard_again, to_tell
 from rootwatch.delivery import Sent, Unconfigured
-from rootwatch.errors import DamagedItemError, StoreConflictError
+from rootwatch.errors import DamagedItemError, DeliveryRefusedError, StoreConflictError
 from rootwatch.pipeline import Recorder
 from rootwatch.probe import Probe, ProbeKind, make_probe, place_of
 from rootwatch.watchdog import Report
@@ -33,6 +33,11 @@ AGES: Final[Mapping[ProbeKind, str]] = MappingProxyType(
     {ProbeKind.CANARY: "CanaryAge", ProbeKind.HEARTBEAT: "HeartbeatAge"}
 )
 """The metrics, in seconds; the template's alarms name them."""
+
+MOST_WAITING: Final = 20
+"""Notices that wait for a place which takes none; then the oldest make room."""
+OPERATIONS: Final = "operations"
+"""The place of notices that is no channel."""
 
 Tell = Callable[[Notice], Sent | Unconfigured]
 
@@ -67,7 +72,8 @@ class Prover:
             run.follow(kind)
         run.call()
         run.look_at_places()
-        self.recorder.store.write_proof_state(run.state)
+        run.tell()
+        run.remember()
 
     def _state(self, report: Report) -> ProofState:
         try:
@@ -85,6 +91,12 @@ class _Run:
         self._prover, self._report = prover, report
         self._store = prover.recorder.store
         self._now = prover.recorder.now()
+        self._marks: list[tuple[Sequence[Place], Mapping[str, object]]] = []
+        self._has_news = False
+
+    def remember(self) -> None:
+        """Write the state; raises StoreError."""
+        self.state = self._store.write_proof_state(self.state)
 
     # --- canary and source heartbeat -------------------------------------------------------------------------------
 
@@ -145,12 +157,12 @@ class _Run:
         if age <= LATE_AFTER:
             if sending.told_at is None:
                 return sending
-            told = self._tell([make_notice("The canary comes through again", [CANARY_WELL], self._now, urgent=False)])
-            return replace(sending, told_at=None) if told else sending
+            self._add(make_notice("The canary comes through again", [CANARY_WELL], self._now, urgent=False))
+            return replace(sending, told_at=None)
         if sending.told_at is not None and timedelta() <= self._now - sending.told_at < TOLD_EVERY:
             return sending
-        told = self._tell([canary_notice(sending, missing, self._now)])
-        return replace(sending, told_at=self._now) if told else sending
+        self._add(canary_notice(sending, missing, self._now))
+        return replace(sending, told_at=self._now)
 
     def call(self) -> None:
         """Tell the outside watchdog that both came back, once for each pair of them."""
@@ -203,11 +215,9 @@ class _Run:
     ) -> None:
         """Tell of places in one notice, and mark them as told of."""
         places = places[:MOST_MARKED]
-        if not places or not self._tell([notice(places, self._now)], only_operations=only_operations):
-            return
-        for place in places:
-            with self._report.part(f"that {place.account_id} {place.region} was told of could not be kept"):
-                self._change(place, changes)
+        if places:
+            self._add(notice(places, self._now), only_operations=only_operations)
+            self._marks.append((places, changes))
 
     def _change(self, place: Place, changes: Mapping[str, object]) -> None:
         try:
@@ -221,19 +231,48 @@ class _Run:
 
     # --- telling ---------------------------------------------------------------------------------------------------
 
-    def _tell(self, notices: Iterable[Notice], *, only_operations: bool = False) -> bool:
-        """Tell notices everywhere; return whether at least one place took them. What one does not take is reported."""
-        places: dict[str, Tell] = {"operations": self._prover.operations}
-        if not only_operations:
-            places |= self._prover.places
-        took = False
-        for notice in notices:
-            for place, tell in places.items():
-                with self._report.part(f"a notice could not be told on {place}"):
-                    if isinstance(tell(notice), Sent):
-                        self._report.count("NoticesSent")
-                        took = True
-        return took
+    def _add(self, notice: Notice, *, only_operations: bool = False) -> None:
+        """Let a notice wait for every place, the topic alone if so said."""
+        waiting = dict(self.state.waiting)
+        for place in (OPERATIONS,) if only_operations else (OPERATIONS, *self._prover.places):
+            waiting[place] = (*waiting.get(place, ()), as_text(notice))[-MOST_WAITING:]
+        self.state = replace(self.state, waiting=MappingProxyType(waiting))
+        self._has_news = True
+
+    def tell(self) -> None:
+        """Tell every place what waits for it, in the order in which it became due.
+
+        That it waits is kept before anybody is told, and that somebody was told after it: a run that ends in between
+        repeats a notice, and loses none. What a place does not take waits there for the next minute, and nowhere else.
+        """
+        if self._has_news:
+            self.remember()
+        for places, changes in self._marks:
+            for place in places:
+                with self._report.part(f"that {place.account_id} {place.region} was told of could not be kept"):
+                    self._change(place, changes)
+        waiting: dict[str, tuple[str, ...]] = {}
+        for name, tell in {OPERATIONS: self._prover.operations, **self._prover.places}.items():
+            texts = self.state.waiting.get(name, ())
+            told = 0
+            with self._report.part(f"a notice could not be told on {name}"):
+                for text in texts:
+                    self._tell_one(name, tell, text)
+                    told += 1
+            if told < len(texts):
+                waiting[name] = texts[told:]
+        self.state = replace(self.state, waiting=MappingProxyType(waiting))
+
+    def _tell_one(self, place: str, tell: Tell, text: str) -> None:
+        try:
+            notice = of_text(text)
+        except (TypeError, ValueError) as error:
+            self._report.fail(f"a notice for {place} was changed", error)
+            return
+        try:
+            self._report.count("NoticesSent", int(isinstance(tell(notice), Sent)))
+        except DeliveryRefusedError as error:
+            self._report.fail(f"a notice was refused on {place}", error)  # no repetition helps
 
 
 # --- what people are told --------------------------------------------------------------------------------------------

@@ -463,6 +463,12 @@ class _Run:
             if last is not None and timedelta() <= now - last < every:
                 continue
             with self._report.part(f"{trouble.subject} could not be told on {place}"):
+                if last is None:
+                    # First that somebody there may hear of it: a run that ends right after it told does not come to
+                    # keep that, and the end has to be told there, too. As told so long ago it is still due.
+                    before = now - max(trouble.every, trouble.more_every)
+                    known = replace(known, at=MappingProxyType({**known.at, place: before}))
+                    self._keep_trouble(trouble.subject, known)
                 if isinstance(tell(trouble.notice), Sent):
                     self._report.count("NoticesSent")
                     known = replace(known, count=trouble.count, at=MappingProxyType({**known.at, place: now}))
@@ -477,7 +483,7 @@ class _Run:
         words: str,
         places: Mapping[str, Callable[[Notice], Sent | Unconfigured]],
     ) -> None:
-        """Say that a trouble is over, where it was told, and forget it."""
+        """Say that a trouble is over, wherever somebody may have heard of it, and forget it."""
         known = self.state.troubles.get(subject)
         if known is None:
             return

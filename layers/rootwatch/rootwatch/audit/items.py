@@ -1568,12 +1568,17 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class ProofState:
-    """What the proof of the way remembers from one minute to the next. `sendings` are by kind of probe."""
+    """What the proof of the way remembers from one minute to the next. `sendings` are by kind of probe.
+
+    `waiting` are the notices that a place has still to be told, the oldest first: by channel or `operations`, each as
+    `channels.notice.as_text` writes it.
+    """
 
     revision: int = 0
     sendings: Mapping[str, Sending] = field(default_factory=lambda: MappingProxyType({}))
     called_for: datetime | None = None
     looked_at: datetime | None = None
+    waiting: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def proof_state_key() -> Key:
@@ -1591,6 +1596,7 @@ def proof_state_item(state: ProofState) -> Item:
         "revision": state.revision,
         "called_for": moment_text(state.called_for) if state.called_for else None,
         "looked_at": moment_text(state.looked_at) if state.looked_at else None,
+        "waiting": {place: list(texts) for place, texts in state.waiting.items()},
         "sendings": {
             kind: {
                 "nonce": each.nonce,
@@ -1629,6 +1635,7 @@ def proof_state_of(item: Item) -> ProofState:
             sendings=_by_name(item, "sendings", sending),
             called_for=_moment_or_none(item, "called_for"),
             looked_at=_moment_or_none(item, "looked_at"),
+            waiting=_by_name({"waiting": {}, **item}, "waiting", _texts),
         ),
     )
 

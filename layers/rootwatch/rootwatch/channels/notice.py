@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from rootwatch.alert import clock, visible
@@ -51,6 +51,24 @@ def make_notice(
         at,
         tuple(links),
     )
+
+
+def as_text(notice: Notice) -> str:
+    """Return a notice as it is kept until it is told."""
+    links = [list(link) for link in notice.links]
+    return json.dumps([notice.headline, list(notice.paragraphs), notice.urgent, notice.at.isoformat(), links])
+
+
+def of_text(text: str) -> Notice:
+    """Return a notice that was kept; it is bounded again, whatever somebody made of it.
+
+    Raises:
+        ValueError, TypeError: it is none.
+
+    """
+    headline, paragraphs, urgent, at, links = json.loads(text)
+    moment = datetime.fromisoformat(at).astimezone(UTC)
+    return make_notice(headline, paragraphs, moment, urgent=bool(urgent), links=[(name, to) for name, to in links])
 
 
 def slack_payload(notice: Notice) -> dict[str, Any]:
