@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import traceback
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,16 @@ from typer.testing import CliRunner
 
 from functions.detect import app as detect
 from functions.notify_slack import app as notify_slack
+from functions.triage import app as triage
+from rootwatch.incident import TriageState
 from rootwatch.record import REDACTED
+from rootwatch_cli import deployed, redrive
+from rootwatch_cli.dead_letters import Queue
+from rootwatch_cli.deployed import DeployedStack
 from rootwatch_cli.main import app
-from rootwatch_cli.slack_receiver import BOT_TOKEN, WEBHOOK_PATH, Behaviour
-from tests.crash.service import Service, Story, running_service
+from rootwatch_cli.redrive import Redrive, SqsLetters
+from rootwatch_cli.slack_receiver import BOT_TOKEN, SIGNING_SECRET, WEBHOOK_PATH, Behaviour
+from tests.crash.service import TABLE, Service, Story, running_service
 from tests.crash.stories import PRODUCTION, act
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -89,7 +96,74 @@ def test_a_secret_in_a_record_comes_out_nowhere(  # noqa: PLR0913, PLR0917 - fix
         result = runner.invoke(app, arguments)
         assert result.exit_code == 0, result.output
         told += result.output + result.stderr
+    told += commands_on_the_table(service, tmp_path)
     assert SECRET not in told
+
+
+def commands_on_the_table(service: Service, folder: Path) -> str:
+    """All that the commands print of the deployed table, and every file that they write."""
+    stack = DeployedStack(service.store(), TABLE, lambda: "arn:aws:iam::111122223333:user/dana")
+    [incident_id] = {item["incident_id"]["S"] for item in service.alerts().values()}
+    printed = ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deployed, "_found", lambda _where: stack)
+        for arguments in (
+            ["incidents", "--months", "120"], ["incidents", "--months", "120", "--json"],
+            ["show", incident_id], ["show", incident_id, "--json"], ["coverage"], ["verify"],
+            ["evidence", incident_id, "--out", str(folder)],
+            ["report", "--month", "2026-11", "--out", str(folder)],
+        ):  # fmt: skip
+            result = CliRunner().invoke(app, arguments)
+            assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+            printed += result.stdout + result.stderr
+    [pack] = folder.glob("*.zip")
+    with zipfile.ZipFile(pack) as files:
+        written = [files.read(name).decode() for name in files.namelist()]
+    written += [path.read_text() for path in folder.glob("root-usage-*")]
+    assert sum(len(text) > 100 for text in written) >= 5
+    assert incident_id in printed
+    return printed + "".join(written)
+
+
+def test_a_secret_is_neither_in_a_modal_nor_in_the_log_of_triage(
+    service: Service,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever answers, or reads logs, learns neither a secret of the record nor one of Slack."""
+    text = io.StringIO()
+    monkeypatch.setattr(triage.logger.registered_handler, "stream", text)
+    changes = {name: value for place in PLACES.values() for name, value in place.items()}
+    typed = {"reason": "MFA device replaced", "ticket": "OPS-1234"}
+
+    def begin(service: Service) -> None:
+        caplog.clear()  # of the test's own client, which has just stored the secret
+        service.send(act(PRODUCTION, "access_key_created", **changes))
+
+    acts = [(0.0, begin), (30.0, lambda service: service.answer("resolve", typed, TriageState.EXPECTED)),
+            (60.0, lambda service: service._request(b"payload=" + SECRET.encode()))]  # fmt: skip
+    with caplog.at_level(logging.DEBUG):
+        service.play(Story("an answer", acts, (), channels=("slack",), bot=True))
+    assert [modal["type"] for modal in service.slack.modals] == ["modal"]
+    seen = str([service.slack.modals, service.slack.told]) + everything(service)
+    told = seen + text.getvalue() + caplog.text + "".join(capfd.readouterr())
+    assert "Requests" in told
+    for secret in (SECRET, BOT_TOKEN, SIGNING_SECRET):
+        assert secret not in told
+
+
+def test_redrive_tells_no_more_than_the_reason(service: Service) -> None:
+    """Of an unreadable message the command says why it lies there, and nothing of what it holds."""
+    service.play(Story("poison", [(0, lambda service: service.send(f'{{"detail": "{SECRET}'))], ()))
+    queues = {Queue(kind): url for kind, url in service.urls.items()}
+    letters = SqsLetters(service.session.client("sqs"), queues, queues[Queue.INTAKE], wait_seconds=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redrive, "_found", lambda *_: Redrive(letters, service.store()))
+        for arguments in (["redrive"], ["redrive", "--json"]):
+            result = CliRunner().invoke(app, arguments)
+            assert "detect could not read it" in result.stdout
+            assert SECRET not in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("poison", [f"password={SECRET}", json.dumps({"detail": [SECRET]}), f'{{"detail": "{SECRET}'])
