@@ -5,6 +5,8 @@ for each of these calls and each way in which it can break, and AWS's own ways o
 """
 
 import logging
+import socket
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -46,6 +48,28 @@ def points(service: Service, story: Story, function: str) -> list[Fault]:
     """Every way of breaking every call that the function makes in the story that was just played."""
     calls = [call for call in service.wire.calls if call.function == function]
     return [Fault(call, kind) for call in calls if not (story.only_writes and call.only_reads) for kind in call.kinds]
+
+
+def test_only_what_a_function_starts_is_seen(service: Service) -> None:
+    """A connection that a thread of the function makes past the hooks is noted, that of somebody else's thread is not."""
+    go = threading.Event()
+
+    def connect() -> None:
+        go.wait(10)
+        with suppress(OSError), socket.create_connection(("127.0.0.1", 9), timeout=1):
+            pass
+
+    others, own = threading.Thread(target=connect), threading.Thread(target=connect)
+    others.start()
+    with service.wire.running("detect"):
+        own.start()
+        go.set()
+        own.join(10)
+        others.join(10)
+    seen = list(service.wire.unseen)
+    service.wire.unseen.clear()
+
+    assert seen == ["detect connects to ('127.0.0.1', 9)"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
+from weakref import WeakSet
 
 import pytest
 import requests
@@ -106,6 +107,7 @@ class Taken:
 class Wire:
     """Hooks botocore and requests for as long as a test lasts; nothing is counted outside of `running`.
 
+    Nor is what a thread does that the function did not start: another test's servers may live in this process.
     `taken` is told each write that took effect. `throttle` may refuse any try of a call.
     """
 
@@ -126,6 +128,7 @@ class Wire:
     _is_dead: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _inside: threading.local = field(default_factory=threading.local)
+    _threads: WeakSet[threading.Thread] = field(default_factory=WeakSet)
 
     def reset(self, fault: Fault | None) -> None:
         """Begin a story anew, with one call that is to be broken or none."""
@@ -141,6 +144,7 @@ class Wire:
     def running(self, function: str) -> Iterator[None]:
         """Count, and perhaps break, what this function calls."""
         self._function = function
+        self._threads.add(threading.current_thread())
         try:
             yield
             if self._is_dead:  # in a thread, of which the rest has heard nothing yet
@@ -148,10 +152,13 @@ class Wire:
         finally:
             self._function, self._is_dead = None, False
 
+    def _is_running(self) -> bool:
+        return self._function is not None and threading.current_thread() in self._threads
+
     def hook(self, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: C901 - one hook after the other
         """Put the hooks in, until the test ends."""
         to_moto, send, connect = BotocoreStubber.__call__, requests.Session.send, socket.socket.connect
-        excepthook = threading.excepthook
+        excepthook, start = threading.excepthook, threading.Thread.start
 
         def aws(
             stubber: BotocoreStubber, event_name: str, request: AWSPreparedRequest, **rest: Any
@@ -164,7 +171,7 @@ class Wire:
                 return to_moto(stubber, event_name, request, **rest)
 
             name = event_name.removeprefix("before-send.")
-            if self._function is None:
+            if not self._is_running():
                 return answer()
             call = self._call(name, _text(request.headers["amz-sdk-invocation-id"]))
             answered: AWSResponse | None = self._through(
@@ -176,7 +183,7 @@ class Wire:
             return answered
 
         def http(session: requests.Session, request: requests.PreparedRequest, **rest: Any) -> requests.Response:
-            if self._function is None:
+            if not self._is_running():
                 return send(session, request, **rest)
             name = f"{request.method} {'/'.join(urlsplit(str(request.url)).path.split('/')[:3])}"
             answered: requests.Response = self._through(
@@ -189,15 +196,21 @@ class Wire:
             return answered
 
         def connected(connection: socket.socket, address: Any) -> None:
-            if self._function is not None and not getattr(self._inside, "is_seen", False):
+            if self._is_running() and not getattr(self._inside, "is_seen", False):
                 self.unseen.append(f"{self._function} connects to {address}")
             connect(connection, address)
+
+        def started(thread: threading.Thread) -> None:
+            if self._is_running():
+                self._threads.add(thread)
+            start(thread)
 
         def died(arguments: threading.ExceptHookArgs) -> None:
             if not isinstance(arguments.exc_value, ProcessDiedError):
                 excepthook(arguments)
 
         monkeypatch.setattr(threading, "excepthook", died)
+        monkeypatch.setattr(threading.Thread, "start", started)
         monkeypatch.setattr(BotocoreStubber, "__call__", aws)
         monkeypatch.setattr(requests.Session, "send", http)
         monkeypatch.setattr(socket.socket, "connect", connected)

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 ACCOUNT = "222255551111"
 PATIENCE = 280.0
-VISIBILITY = 60
+VISIBILITY = 20
 """Seconds after which a batch that lost every race comes back here: the emulator runs more functions at once than AWS
 would, and the queue's own 300 seconds are long for a test.
 """
