@@ -145,11 +145,21 @@ class Wire:
         """Count, and perhaps break, what this function calls."""
         self._function = function
         self._threads.add(threading.current_thread())
+        connect = socket.socket.connect
+
+        def connected(connection: socket.socket, address: Any) -> None:
+            if self._is_running() and not getattr(self._inside, "is_seen", False):
+                self.unseen.append(f"{self._function} connects to {address}")
+            connect(connection, address)
+
+        # Here and not with the other hooks: pytest-socket puts the true one back at the end of every test.
+        setattr(socket.socket, "connect", connected)  # noqa: B010 - a method that is replaced, as pytest-socket does
         try:
             yield
             if self._is_dead:  # in a thread, of which the rest has heard nothing yet
                 raise ProcessDiedError
         finally:
+            setattr(socket.socket, "connect", connect)  # noqa: B010 - as above
             self._function, self._is_dead = None, False
 
     def _is_running(self) -> bool:
@@ -157,7 +167,7 @@ class Wire:
 
     def hook(self, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: C901 - one hook after the other
         """Put the hooks in, until the test ends."""
-        to_moto, send, connect = BotocoreStubber.__call__, requests.Session.send, socket.socket.connect
+        to_moto, send = BotocoreStubber.__call__, requests.Session.send
         excepthook, start = threading.excepthook, threading.Thread.start
 
         def aws(
@@ -195,11 +205,6 @@ class Wire:
             )
             return answered
 
-        def connected(connection: socket.socket, address: Any) -> None:
-            if self._is_running() and not getattr(self._inside, "is_seen", False):
-                self.unseen.append(f"{self._function} connects to {address}")
-            connect(connection, address)
-
         def started(thread: threading.Thread) -> None:
             if self._is_running():
                 self._threads.add(thread)
@@ -213,7 +218,6 @@ class Wire:
         monkeypatch.setattr(threading.Thread, "start", started)
         monkeypatch.setattr(BotocoreStubber, "__call__", aws)
         monkeypatch.setattr(requests.Session, "send", http)
-        monkeypatch.setattr(socket.socket, "connect", connected)
 
     def _call(self, name: str, invocation: str | None) -> Call:
         """Return the call that a try belongs to: what botocore repeats has one invocation id."""
