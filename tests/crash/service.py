@@ -176,7 +176,8 @@ class Story:
     the last of them until nothing is left to do. `ends`: whether the incidents have to end. `letters`: how many dead
     letters belong to the story. `probes`: whether canaries come back, once the bus is whole. `only_writes`: leave alone
     the calls that change nothing, since another story breaks these. `answered`: the state that people bring it to, with
-    the kinds of their steps. `reports`: the month that is reported.
+    the kinds of their steps. `reports`: the month that is reported. `ends_told`: whether it lasts until the end of
+    every trouble is told, though the watchdog is not called by the minute.
     """
 
     name: str
@@ -192,6 +193,7 @@ class Story:
     only_writes: bool = False
     answered: tuple[TriageState, tuple[str, ...]] | None = None
     reports: str = ""
+    ends_told: bool = False
 
 
 class _OneSession:
@@ -523,7 +525,8 @@ class Service:
             if item["pk"] not in ({"S": "CANARY"}, "CANARY")
         ]
         are_sent = all(item["state"]["S"] == "sent" for item in ledgers)
-        return not is_open and are_sent and (not story.minutes or self._is_told()) and self._is_proven(story)
+        is_told = self._is_told() if story.minutes or story.ends_told else True
+        return not is_open and are_sent and is_told and self._is_proven(story)
 
     def _is_proven(self, story: Story) -> bool:
         """Whether people heard that a canary comes through again, and that the hub is heard again."""
