@@ -33,19 +33,22 @@ def run_test_alert(where: Where, severity: str, *, wait_seconds: float, as_json:
         if not as_json:
             print(f"{alert.alert_id}: due on {' and '.join(CHANNELS)}")
         deliveries = wait_for(stack.store, keys, wait_seconds)
-        for delivery in deliveries:
-            _print(delivery, as_json=as_json)
-        return int(any(not _is_done(delivery) or delivery.state is DeliveryState.FAILED for delivery in deliveries))
+        for channel, delivery in zip(CHANNELS, deliveries, strict=True):
+            _print(channel, delivery, as_json=as_json)
+        return int(any(each is None or not _is_done(each) or each.state is DeliveryState.FAILED for each in deliveries))
 
     return on_stack(where, do)
 
 
-def wait_for(store: AuditStore, keys: Sequence[Key], seconds: float) -> list[Delivery]:
-    """Return the ledgers as soon as every channel has said yes or no, or as they are after so many seconds."""
+def wait_for(store: AuditStore, keys: Sequence[Key], seconds: float) -> list[Delivery | None]:
+    """Return the ledgers as soon as every channel has said yes or no, or as they are after so many seconds.
+
+    They are in the order of the keys, None for one that is gone: somebody removed it, and it will not come back.
+    """
     deadline = time.monotonic() + seconds
     while True:
-        deliveries = [found for key in keys if (found := store.delivery(key)) is not None]
-        if all(map(_is_done, deliveries)) or time.monotonic() >= deadline:
+        deliveries = [store.delivery(key) for key in keys]
+        if all(each is None or _is_done(each) for each in deliveries) or time.monotonic() >= deadline:
             return deliveries
         time.sleep(_LOOK_SECONDS)
 
@@ -54,7 +57,12 @@ def _is_done(delivery: Delivery) -> bool:
     return delivery.refused or delivery.state in {DeliveryState.SENT, DeliveryState.UNCONFIGURED}
 
 
-def _print(delivery: Delivery, *, as_json: bool) -> None:
+def _print(channel: str, delivery: Delivery | None, *, as_json: bool) -> None:
+    if delivery is None:
+        gone = "its ledger was removed from the audit table; nobody can tell whether it was sent"
+        line = json.dumps({"channel": channel, "state": "gone", "error": gone}) if as_json else f"{channel}: {gone}"
+        sys.stdout.write(f"{line}\n")
+        return
     last = delivery.attempts[-1].error if delivery.attempts else None
     state = str(delivery.state)
     if as_json:

@@ -951,3 +951,24 @@ def test_a_test_that_nobody_sends_is_said_to_be_waiting(command: Command) -> Non
 
     assert answer.status == 1
     assert [line["state"] for line in answer.lines] == ["pending", "pending"]
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_a_test_whose_ledger_was_removed_is_no_success(
+    command: Command, store: AuditStore, monkeypatch: pytest.MonkeyPatch, option: list[str]
+) -> None:
+    """A ledger that is gone while the command waits is named, and is no success: nobody knows whether it was sent."""
+    answering(store, monkeypatch, sns=Sent("id-1"))
+    found = AuditStore.delivery
+    monkeypatch.setattr(
+        AuditStore, "delivery", lambda self, key: None if key.sk.startswith("DELIVERY#slack#") else found(self, key)
+    )
+
+    answer = command("test-alert", *option)
+
+    assert answer.status == 1
+    if option:
+        assert [(line["channel"], line["state"]) for line in answer.lines] == [("slack", "gone"), ("sns", "sent")]
+    else:
+        assert "slack: its ledger was removed from the audit table" in answer.out
+        assert "sns: sent (id-1)" in answer.out
