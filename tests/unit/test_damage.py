@@ -142,3 +142,56 @@ def test_failures_that_were_remembered_and_damaged(simulation: Simulation) -> No
     assert sorted(alert.kind for alert in alerts) == ["alert", "damage"]
     [alert] = simulation.happens("console_login_failed", account="300000000003")
     assert "root.login_spray" in alert.detections
+
+
+def remove(simulation: Simulation, *partitions: str, sk: str | None = None) -> None:
+    """Remove what is in these partitions, or one item of each, behind the store's back."""
+    for pk in [each for each in simulation.table._partitions if each.startswith(partitions)]:
+        if sk is None:
+            del simulation.table._partitions[pk]
+        else:
+            simulation.table._partitions[pk].pop(sk, None)
+
+
+def test_a_head_that_was_removed_is_missed_in_another_month(simulation: Simulation) -> None:
+    """The account's incidents alone say that it is not new, also in a month that has no record of it yet."""
+    simulation.happens("console_login")
+    simulation.clock.move_to(START + timedelta(days=400))
+    remove(simulation, head_key(ACCOUNT).pk, sk="HEAD")
+
+    alerts = simulation.happens("console_login")
+
+    assert len([alert for alert in alerts if alert.kind == "damage"]) == 1
+    assert [item["sequence"] for item in simulation.items("EVENTS#")] == [1, 2]
+    simulation.check_chains()
+
+
+def test_a_head_that_was_removed_with_all_incidents_is_missed_in_the_same_month(simulation: Simulation) -> None:
+    """Whoever removes the incidents too cannot hide beside this month's records."""
+    simulation.happens("console_login")
+    remove(simulation, head_key(ACCOUNT).pk, sk="HEAD")
+    remove(simulation, "INCIDENT#")
+
+    alerts = simulation.happens("read")
+
+    assert len([alert for alert in alerts if alert.kind == "damage"]) == 1
+    assert [item["sequence"] for item in simulation.items("EVENTS#")] == [1, 2]
+
+
+def test_an_account_s_first_record_is_no_damage_and_asks_one_month(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told of damage where there is none, and the dearest cold start does not look through the years."""
+    asked: list[str] = []
+    query = simulation.table.query
+
+    def noted(pk: str, prefix: str = "", *, most: int | None = None) -> Any:
+        asked.append(pk)
+        return query(pk, prefix, most=most)
+
+    monkeypatch.setattr(simulation.table, "query", noted)
+
+    alerts = simulation.happens("console_login")
+
+    assert [alert.kind for alert in alerts if alert.kind == "damage"] == []
+    assert {pk for pk in asked if pk.startswith("EVENTS#")} == {f"EVENTS#{ACCOUNT}#{START:%Y-%m}"}
