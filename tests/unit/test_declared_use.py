@@ -97,8 +97,8 @@ def test_a_declaration_that_cannot_be_says_what_is_expected(changes: dict[str, A
 
 
 def test_the_longest_declaration_is_one() -> None:
-    """Limits are limits: what just fits is a declaration."""
-    declare(
+    """Limits are limits: what just fits is a declaration, and nothing of it is cut."""
+    made = declare(
         to_at=FROM + LONGEST_PERIOD,
         reason="x" * 200,
         ticket="https://tickets.example.com/OPS-1#2",
@@ -107,6 +107,11 @@ def test_the_longest_declaration_is_one() -> None:
         tasks=("EnableMFADevice",) * MOST_ENTRIES,
         declared_by="arn:aws-us-gov:iam::444455556666:user/people/alice@example.com",
     )
+
+    assert made.to_at - made.from_at == LONGEST_PERIOD
+    assert (len(made.reason), len(made.approver), len(made.addresses), len(made.tasks)) == (
+        200, 80, MOST_ENTRIES, MOST_ENTRIES,
+    )  # fmt: skip
 
 
 def test_the_id_vouches_for_what_was_declared() -> None:

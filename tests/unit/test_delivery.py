@@ -262,7 +262,7 @@ def delivering(*failing: str) -> Any:
     def deliver_one(record: Any) -> str:
         number = record["dynamodb"]["SequenceNumber"]
         if number in failing:
-            raise RuntimeError(f"{number} failed")
+            raise DeliveryFailedError(f"{number} failed")
         return "sent"
 
     return deliver_one
@@ -303,4 +303,18 @@ def test_a_failure_without_a_number_brings_the_whole_batch_again(record: Any) ->
     outcomes = deliver_batch([record, *records("1")], fails)
 
     assert answer_of(outcomes) == {"batchItemFailures": [{"itemIdentifier": ""}]}
-    assert outcomes[0].fault == "RuntimeError"
+    assert outcomes[0].fault == "a fault in Rootwatch (RuntimeError)"
+
+
+def test_the_text_of_a_fault_that_is_not_ours_goes_nowhere() -> None:
+    """What another library says may hold the webhook's address; the log and Lambda's error get its kind alone."""
+
+    def fails(_record: Any) -> str:
+        raise ValueError("https://hooks.slack.example/services/T0/B0/secret")
+
+    outcomes = deliver_batch(records("1"), fails)
+
+    assert [each.fault for each in outcomes] == ["a fault in Rootwatch (ValueError)"]
+    with pytest.raises(NothingDeliveredError, match=r"a fault in Rootwatch \(ValueError\)$") as caught:
+        answer_of(outcomes)
+    assert "secret" not in "".join(traceback.format_exception(caught.value))

@@ -19,6 +19,7 @@ from rootwatch.errors import (
     DeliveryFailedError,
     DeliveryRefusedError,
     NothingDeliveredError,
+    RootwatchError,
     StoreConflictError,
     StoreError,
 )
@@ -76,8 +77,11 @@ def deliver_batch(records: Sequence[Mapping[str, Any]], deliver: Callable[[Mappi
         number = str((record.get("dynamodb") or {}).get("SequenceNumber", ""))
         try:
             outcomes.append(Outcome(number, deliver(record)))
-        except Exception as error:  # noqa: BLE001 - reported below, and the stream comes again
+        except RootwatchError as error:
             outcomes.append(Outcome(number, DeliveryState.FAILED, str(error) or type(error).__name__))
+        except Exception as error:  # noqa: BLE001 - reported below, and the stream comes again
+            # Its text is not ours: it may hold a webhook's address or whatever stands in a record.
+            outcomes.append(Outcome(number, DeliveryState.FAILED, f"a fault in Rootwatch ({type(error).__name__})"))
     return outcomes
 
 
