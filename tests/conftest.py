@@ -1,4 +1,4 @@
-"""What tests have to say about themselves, at the end of the run: also where they ran in processes of their own.
+"""In which order tests run, and what they have to say about themselves at the end: also in processes of their own.
 
 Beside what a test hands over, these are the permissions that the end-to-end run used (`tests/e2e/wire.py`): each
 process sees its own files, and only all of them together tell what no call needs; a part of them tells nothing of it.
@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from xdist.remote import Producer
+
+from tests import schedule
 
 PRINTED = "printed"
 """The name under which a test hands over a line with `record_property`, such as how its examples were distributed."""
@@ -19,6 +22,19 @@ WIRE: Final = "wire"
 _END_TO_END: Final = Path(__file__).parent / "e2e"
 _SEEN: Final[dict[str, Any]] = {"files": set(), "is_part": False, "used": set(), "unused": None}
 """What is known of the end-to-end run: its files, whether tests were left out, the permissions that calls used."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let what takes long begin first, where there is more than one process; else what is quick should tell first."""
+    if hasattr(config, "workerinput"):
+        schedule.sort(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> schedule.Schedule | None:
+    """Keep together what shares a stage, where files are dealt out whole."""
+    return schedule.Schedule(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
