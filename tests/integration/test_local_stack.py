@@ -228,7 +228,7 @@ def deployment(stack: LocalStack, toy_build: Path) -> Deployment:
     return stack.deploy(toy_build, {"ReplaySource": "toy.replay"}, "toy")
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Ask again until the answer is true, for a bounded time; return the last answer."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()) and time.monotonic() < deadline:
@@ -283,8 +283,16 @@ def test_a_message_that_keeps_failing_is_dead_lettered_alone(stack: LocalStack, 
     entries = [{"Id": "1", "MessageBody": "not JSON"}, {"Id": "2", "MessageBody": good}]
     sqs.send_message_batch(QueueUrl=intake, Entries=entries)
 
-    messages = until(lambda: sqs.receive_message(QueueUrl=dead, WaitTimeSeconds=1).get("Messages"))
-    assert [message["Body"] for message in messages] == ["not JSON"]
+    set_aside: list[str] = []
+
+    def is_set_aside() -> bool:
+        """What another test sent may be here too, where the machine was too slow for the function's time."""
+        messages = sqs.receive_message(QueueUrl=dead, WaitTimeSeconds=1, MaxNumberOfMessages=10).get("Messages", [])
+        set_aside.extend(message["Body"] for message in messages)
+        return "not JSON" in set_aside
+
+    assert until(is_set_aside), stack.log_tail()
+    assert good not in set_aside
     key = {"pk": {"S": "tell-toy-good"}}
     assert "Item" in stack.client("dynamodb").get_item(TableName=deployment.resources["Table"], Key=key)
 
