@@ -13,26 +13,25 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
-import boto3
 from botocore import exceptions
-from botocore.config import Config
 from rich.console import Console
 from rich.table import Table
 
 from rootwatch.alert import visible
-from rootwatch_cli.deployed import TROUBLE, StackNotFoundError, Where, in_words
+from rootwatch_cli.deployed import StackNotFoundError, Where, clients, in_reach, in_words
 from rootwatch_cli.project import FORWARD_TEMPLATE
 
 Client: TypeAlias = Any
 """A boto3 client: boto3 makes them at run time, one type per service."""
 
-_CONFIG: Final = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 5})
 _ALL: Final = "all"
 _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-[0-9]{1,2}")
 _POLL_SECONDS: Final = 5.0
 _MOST_SECONDS: Final = 1200.0
 """A stack of a few roles and rules takes a minute or two; what takes longer is named, and goes on without us."""
 _OF_THE_HUB: Final = "the hub itself"
+KEPT: Final = ("AlarmTopicArn", "MemberPosture")
+"""Parameters of the template that are not the hub's to say: an update leaves them as somebody set them there."""
 
 
 class Plan(StrEnum):
@@ -53,6 +52,8 @@ class Forwarder:
     region: str
     plan: Plan
     words: str = ""
+    kept: tuple[str, ...] = ()
+    """Which of `KEPT` the stack has a value of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,29 +73,24 @@ class Hub:
 
 def run_deploy_forwarders(where: Where, regions: Sequence[str], *, dry_run: bool, as_json: bool) -> int:
     """Deploy the forwarding stack; return 0, 1 where a region failed, 2 where it could not even begin."""
+
+    def do() -> int:
+        client = clients(where)
+        hub = find_hub(client("cloudformation"), where.stack)
+        wanted = chosen_regions(regions, lambda: client("ec2"))
+        forwarders = _deployed(hub, wanted, _template(), client, dry_run=dry_run)
+        _show(forwarders, as_json=as_json)
+        return int(any(each.plan is Plan.FAILED for each in forwarders))
+
+    return in_reach(do)
+
+
+def _template() -> str:
     try:
-        session = boto3.Session(profile_name=where.profile, region_name=where.region)
-
-        def client(service: str, region: str) -> Client:
-            make: Any = session.client
-            try:
-                return make(service, region_name=region, endpoint_url=where.endpoint_url, config=_CONFIG)
-            except ValueError:
-                message = f"{visible(where.endpoint_url)} is no address. Expected is one such as http://127.0.0.1:4566."
-                raise StackNotFoundError(message) from None
-
-        home = session.region_name
-        if not home:
-            raise exceptions.NoRegionError
-        hub = find_hub(client("cloudformation", home), where.stack)
-        wanted = chosen_regions(regions, lambda: client("ec2", home))
-        template = FORWARD_TEMPLATE.read_text(encoding="utf-8")
-        forwarders = _deployed(hub, wanted, template, lambda region: client("cloudformation", region), dry_run=dry_run)
-    except (exceptions.ClientError, exceptions.BotoCoreError, StackNotFoundError, OSError) as error:
-        sys.stderr.write(f"{in_words(error)}\n")
-        return TROUBLE
-    _show(forwarders, as_json=as_json)
-    return int(any(each.plan is Plan.FAILED for each in forwarders))
+        return FORWARD_TEMPLATE.read_text(encoding="utf-8")
+    except OSError as error:
+        message = f"The forwarders' template cannot be read: {visible(error, 300)}"
+        raise StackNotFoundError(message) from error
 
 
 def find_hub(cloudformation: Client, stack: str) -> Hub:
@@ -149,39 +145,46 @@ def chosen_regions(regions: Sequence[str], ec2: Callable[[], Client]) -> list[st
 
 
 def _deployed(
-    hub: Hub, regions: Sequence[str], template: str, client: Callable[[str], Client], *, dry_run: bool
+    hub: Hub, regions: Sequence[str], template: str, client: Callable[..., Client], *, dry_run: bool
 ) -> list[Forwarder]:
-    parameters = [
-        {"ParameterKey": "HubBusArn", "ParameterValue": hub.bus_arn},
-        {"ParameterKey": "HubStackName", "ParameterValue": hub.stack},
-        {"ParameterKey": "RecordReadOnlyEvents", "ParameterValue": hub.reads},
-    ]
     arguments = {
         "StackName": hub.forwarding_stack,
         "TemplateBody": template,
-        "Parameters": parameters,
         "Capabilities": ["CAPABILITY_NAMED_IAM"],
     }
     forwarders: dict[str, Forwarder] = {}
-    under_way: dict[str, Client] = {}
+    under_way: dict[str, tuple[Client, str]] = {}
     for region in regions:
         if region == hub.region:
             forwarders[region] = Forwarder(region, Plan.SKIP, _OF_THE_HUB)
             continue
-        cloudformation = client(region)
+        cloudformation = client("cloudformation", region_name=region)
         try:
             forwarder = planned(cloudformation, hub.forwarding_stack, region)
+            if forwarder.plan is Plan.CREATE:
+                forwarder = _of_another_stack(client("events", region_name=region), forwarder, hub)
             if not dry_run and forwarder.plan in {Plan.CREATE, Plan.UPDATE}:
                 sys.stderr.write(f"{region}: {forwarder.plan}\n")
-                begun = _begin(cloudformation, forwarder, arguments)
-                if begun.plan is forwarder.plan:
-                    under_way[region] = cloudformation
-                forwarder = begun
+                stated = {**arguments, "Parameters": _parameters(hub, forwarder)}
+                forwarder, stack_id = _begin(cloudformation, forwarder, stated)
+                if stack_id is not None:
+                    under_way[region] = cloudformation, stack_id
         except (exceptions.ClientError, exceptions.BotoCoreError) as error:
             forwarder = Forwarder(region, Plan.FAILED, in_words(error))
         forwarders[region] = forwarder
-    _wait(under_way, forwarders, hub.forwarding_stack)
+    if under_way:
+        sys.stderr.write(f"Waiting for {', '.join(under_way)}…\n")
+    _wait(under_way, forwarders)
     return [forwarders[region] for region in regions]
+
+
+def _parameters(hub: Hub, forwarder: Forwarder) -> list[dict[str, object]]:
+    """Return what the hub says of a forwarder, and that an update leaves alone what somebody set there."""
+    of_the_hub = {"HubBusArn": hub.bus_arn, "HubStackName": hub.stack, "RecordReadOnlyEvents": hub.reads}
+    stated: list[dict[str, object]] = [
+        {"ParameterKey": name, "ParameterValue": value} for name, value in of_the_hub.items()
+    ]
+    return stated + [{"ParameterKey": name, "UsePreviousValue": True} for name in forwarder.kept]
 
 
 def planned(cloudformation: Client, stack: str, region: str) -> Forwarder:
@@ -198,35 +201,66 @@ def planned(cloudformation: Client, stack: str, region: str) -> Forwarder:
             return Forwarder(region, Plan.CREATE)
         raise
     status = str(found["StackStatus"])
-    if status in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"}:
+    if status in _STUCK:
         command = f"aws cloudformation delete-stack --stack-name {stack} --region {region}"
         words = f"the stack is {status} and cannot be updated. Delete it, then try again: {command}"
         return Forwarder(region, Plan.FAILED, words)
     if status.endswith("_IN_PROGRESS"):
         return Forwarder(region, Plan.FAILED, f"the stack is {status}: somebody else is at it, try again afterwards")
-    return Forwarder(region, Plan.CREATE if status == "DELETE_COMPLETE" else Plan.UPDATE)
+    if status == "DELETE_COMPLETE":
+        return Forwarder(region, Plan.CREATE)
+    there = {each.get("ParameterKey") for each in found.get("Parameters", [])}
+    return Forwarder(region, Plan.UPDATE, kept=tuple(name for name in KEPT if name in there))
 
 
-def _begin(cloudformation: Client, forwarder: Forwarder, arguments: Mapping[str, Any]) -> Forwarder:
+# The first: somebody made a change set for a new stack and never executed it.
+_STUCK: Final = frozenset(
+    {"REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"}
+)
+
+
+def _of_another_stack(events: Client, forwarder: Forwarder, hub: Hub) -> Forwarder:
+    """Leave a region alone that forwards already, by a stack of another name: StackSets make up the names of theirs.
+
+    Raises:
+        ClientError, BotoCoreError: as EventBridge says.
+
+    """
+    name = f"{hub.forwarding_stack}-root"
+    try:
+        events.describe_rule(Name=name)
+    except exceptions.ClientError as error:
+        if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
+            return forwarder
+        raise
+    words = f"the rule {name} is there already, made by another stack such as a stack set's: that one forwards"
+    return replace(forwarder, plan=Plan.SKIP, words=words)
+
+
+def _begin(cloudformation: Client, forwarder: Forwarder, arguments: Mapping[str, Any]) -> tuple[Forwarder, str | None]:
+    """Begin with a stack, and return its id; None where there is nothing to do.
+
+    By its id a stack is found also after CloudFormation removed it again, and says why.
+    """
     try:
         if forwarder.plan is Plan.CREATE:
-            cloudformation.create_stack(**arguments, OnFailure="DELETE")
+            answer = cloudformation.create_stack(**arguments, OnFailure="DELETE")
         else:
-            cloudformation.update_stack(**arguments)
+            answer = cloudformation.update_stack(**arguments)
     except exceptions.ClientError as error:
         if "No updates are to be performed" in str(error):
-            return replace(forwarder, plan=Plan.UNCHANGED)
+            return replace(forwarder, plan=Plan.UNCHANGED), None
         raise
-    return forwarder
+    return forwarder, str(answer["StackId"])
 
 
-def _wait(under_way: Mapping[str, Client], forwarders: dict[str, Forwarder], stack: str) -> None:
+def _wait(under_way: Mapping[str, tuple[Client, str]], forwarders: dict[str, Forwarder]) -> None:
     """Wait until every stack that was begun is done or has failed, and note which."""
     waiting, deadline = dict(under_way), time.monotonic() + _MOST_SECONDS
     while waiting:
-        for region, cloudformation in list(waiting.items()):
+        for region, (cloudformation, stack_id) in list(waiting.items()):
             try:
-                ended = _ended(cloudformation, forwarders[region], stack)
+                ended = _ended(cloudformation, forwarders[region], stack_id)
             except (exceptions.ClientError, exceptions.BotoCoreError) as error:
                 ended = Forwarder(region, Plan.FAILED, in_words(error))
             if ended is None and time.monotonic() > deadline:
@@ -238,37 +272,38 @@ def _wait(under_way: Mapping[str, Client], forwarders: dict[str, Forwarder], sta
             time.sleep(_POLL_SECONDS)
 
 
-def _ended(cloudformation: Client, forwarder: Forwarder, stack: str) -> Forwarder | None:
-    try:
-        [found] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
-    except exceptions.ClientError as error:
-        if "does not exist" not in str(error):
-            raise
-        words = (
-            "it could not be created, and was removed again; CloudFormation's console lists it among the deleted stacks"
-        )
-        return replace(forwarder, plan=Plan.FAILED, words=words)
+def _ended(cloudformation: Client, forwarder: Forwarder, stack_id: str) -> Forwarder | None:
+    [found] = cloudformation.describe_stacks(StackName=stack_id)["Stacks"]
     status = str(found["StackStatus"])
     if status in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"}:
         return replace(forwarder, plan=Plan.DONE, words=f"{forwarder.plan}d")
     if status.endswith("_IN_PROGRESS") and "ROLLBACK" not in status and not status.startswith("DELETE"):
         return None
-    return replace(forwarder, plan=Plan.FAILED, words=_reason(cloudformation, found["StackId"], status))
+    words = _reason(cloudformation, stack_id, status)
+    if forwarder.plan is Plan.CREATE:
+        words = f"{words} (what was begun is removed again)"
+    return replace(forwarder, plan=Plan.FAILED, words=words)
 
 
 def _reason(cloudformation: Client, stack_id: str, status: str) -> str:
-    """Return the first thing that failed, as CloudFormation tells it; nothing that fails here hides the status."""
+    """Return what failed first in the stack's last operation, in CloudFormation's words; without them the status."""
     try:
         events = cloudformation.describe_stack_events(StackName=stack_id)["StackEvents"]
     except (exceptions.ClientError, exceptions.BotoCoreError):
         events = []
-    failed = [
-        e for e in events if str(e.get("ResourceStatus", "")).endswith("_FAILED") and e.get("ResourceStatusReason")
-    ]
-    if not failed:
+    first = None
+    for event in events:  # the newest stands first; what lies behind the operation's own begin is an earlier one's
+        if str(event.get("ResourceStatus", "")).endswith("_FAILED") and event.get("ResourceStatusReason"):
+            first = event
+        if event.get("ResourceType") == _STACK and event.get("ResourceStatus") in _BEGUN:
+            break
+    if first is None:
         return f"the stack is {status}"
-    first = failed[-1]  # the newest stands first
     return f"{status}: {visible(first.get('LogicalResourceId', ''), 80)}: {visible(first['ResourceStatusReason'], 300)}"
+
+
+_STACK: Final = "AWS::CloudFormation::Stack"
+_BEGUN: Final = frozenset({"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"})
 
 
 def _show(forwarders: Sequence[Forwarder], *, as_json: bool) -> None:

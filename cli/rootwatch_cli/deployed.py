@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import boto3
 from botocore import exceptions
@@ -65,24 +66,53 @@ def in_reach(do: Callable[[], int]) -> int:
     except (exceptions.ClientError, exceptions.BotoCoreError, RootwatchError, StackNotFoundError) as error:
         sys.stderr.write(f"{in_words(error)}\n")
         return TROUBLE
+    except Exception as error:
+        if not _is_no_answer_of_aws(error):
+            raise
+        sys.stderr.write(f"{_NOT_AWS}\n")
+        return TROUBLE
+
+
+def _is_no_answer_of_aws(error: Exception) -> bool:
+    """Return whether botocore failed on an answer that is XML but not AWS's: it has no error of its own for that."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and place.tb_frame.f_globals.get("__name__") == "botocore.parsers"
 
 
 def clients(where: Where) -> Callable[..., Any]:
     """Return what makes a client of a service: by its name, and `region_name` where it is another than the stack's.
 
-    What it returns raises StackNotFoundError where the endpoint is no address.
+    What it returns raises StackNotFoundError where the endpoint is no address, or the region's name none.
     """
     session = boto3.Session(profile_name=where.profile, region_name=where.region)
+    _check_address(where.endpoint_url)
 
     def client(service: str, **options: str) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time, one type each
         make: Any = session.client
         try:
             return make(service, endpoint_url=where.endpoint_url, config=_CONFIG, **options)
-        except ValueError:
-            message = f"{visible(where.endpoint_url)} is no address. Expected is one such as http://127.0.0.1:4566."
+        except exceptions.InvalidRegionError:
+            region = visible(options.get("region_name") or session.region_name, 60)
+            message = f"{region} is no region. Expected is one such as us-east-1: --region, or the AWS configuration."
             raise StackNotFoundError(message) from None
+        except ValueError:
+            raise StackNotFoundError(_no_address(where.endpoint_url)) from None
 
     return client
+
+
+def _check_address(endpoint_url: str | None) -> None:
+    """Refuse an address whose port botocore would stumble over only when it calls."""
+    try:
+        urlsplit(endpoint_url or "").port  # noqa: B018 - reading it is the check
+    except ValueError:
+        raise StackNotFoundError(_no_address(endpoint_url)) from None
+
+
+def _no_address(endpoint_url: str | None) -> str:
+    return f"{visible(endpoint_url)} is no address. Expected is one such as http://127.0.0.1:4566."
 
 
 def _found(where: Where) -> DeployedStack:
@@ -147,6 +177,10 @@ _EXPIRED: Final = "The AWS credentials have expired. Sign in again, for example 
 _NONE: Final = (
     "There are no usable AWS credentials. Sign in (aws sso login, aws configure), or name a profile with --profile."
 )
+_NOT_AWS: Final = (
+    "What answered is not AWS: a proxy or a sign-in page of the network, or another server at --endpoint-url. "
+    "Look at both."
+)
 _OUT_OF_REACH: Final = "AWS is out of reach: {} Look at the network, --region and --endpoint-url."
 _LOCAL: Final[Mapping[type[Exception], str]] = {
     exceptions.NoCredentialsError: _NONE,
@@ -163,8 +197,15 @@ _LOCAL: Final[Mapping[type[Exception], str]] = {
 _BY_CODE: Final[Mapping[str, str]] = {
     **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"), _EXPIRED),
     **dict.fromkeys(
-        ("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "InvalidSignatureException"),
-        "AWS does not know these credentials. Sign in again, or name another profile with --profile.",
+        (
+            "AuthFailure",
+            "InvalidClientTokenId",
+            "InvalidSignatureException",
+            "SignatureDoesNotMatch",
+            "UnrecognizedClientException",
+        ),
+        "AWS does not know these credentials. Sign in again, or name another profile with --profile. A region that is "
+        "not enabled in the account knows none at all.",
     ),
     **dict.fromkeys(
         ("ThrottlingException", "Throttling", "ProvisionedThroughputExceededException", "RequestLimitExceeded"),

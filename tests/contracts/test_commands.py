@@ -4,6 +4,7 @@ What they print is tested on the table in memory, which has one contract with Dy
 reads a deployed one, on moto.
 """
 
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -15,9 +16,13 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore import exceptions
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
+from botocore.httpsession import URLLib3Session
 from botocore.stub import Stubber
 from typer.testing import CliRunner
+from urllib3 import HTTPResponse
 
 from rootwatch import triage
 from rootwatch.audit.dynamodb import DynamoTable
@@ -706,6 +711,7 @@ def _no_moto(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 COMMANDS = (("incidents",), ("show", "20261103"), ("verify",), DECLARE, ("declared", "list"), ("declared", "end", "x"))
+MORE_COMMANDS = (("doctor",), ("coverage",), ("redrive",), ("test-alert",), ("deploy-forwarders", "--regions", "all"))
 NOWHERE = ("--endpoint-url", "http://127.0.0.1:1")
 
 
@@ -731,6 +737,23 @@ def test_trouble_with_the_configuration_is_said_in_words(
 
 
 @pytest.mark.usefixtures("_no_moto")
+@pytest.mark.parametrize("arguments", MORE_COMMANDS, ids=lambda arguments: arguments[0])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--region", "us-east-1", "--endpoint-url", "http://127.0.0.1:99999"), "99999 is no address"),
+        ((*NOWHERE, "--region", "us_east_1"), "us_east_1 is no region"),
+    ],
+)
+def test_a_name_that_cannot_be_one_is_named(arguments: tuple[str, ...], options: tuple[str, ...], words: str) -> None:
+    """A port that there cannot be, or a region's name that is none, is what the line names, and nothing else."""
+    answer = run(*arguments, *options)
+    assert (answer.status, answer.out) == (2, "")
+    assert words in answer.errors
+    assert len(answer.errors.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("_no_moto")
 def test_an_aws_that_is_out_of_reach_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """With credentials and nobody listening, the address and where to look are named."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -739,6 +762,26 @@ def test_an_aws_that_is_out_of_reach_is_said_to_be(monkeypatch: pytest.MonkeyPat
     assert answer.status == 2
     assert "AWS is out of reach" in answer.errors
     assert "127.0.0.1:1" in answer.errors
+
+
+@pytest.mark.usefixtures("_no_moto")
+@pytest.mark.parametrize("page", [b"<html><body>Sign in</body></html>", b"<html>Sign in", b"{}", b""])
+def test_what_is_not_aws_at_all_is_said_to_be(monkeypatch: pytest.MonkeyPatch, page: bytes) -> None:
+    """A sign-in page of the network, or another server's, is no traceback, whatever form it has."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    body = HTTPResponse(io.BytesIO(page), preload_content=False)
+    monkeypatch.setattr(URLLib3Session, "send", lambda *_: AWSResponse("http://127.0.0.1:1", 200, HTTPHeaders(), body))
+    answer = run("coverage", *NOWHERE, "--region", "us-east-1")
+
+    assert (answer.status, answer.out) == (2, "")
+    assert len(answer.errors.splitlines()) == 1
+
+
+def test_our_own_faults_are_not_taken_for_an_answer() -> None:
+    """What is wrong with the command itself is not told as somebody else's fault."""
+    with pytest.raises(KeyError):
+        deployed.in_reach(lambda: dict[str, int]()["a fault of ours"])
 
 
 def test_a_table_that_is_not_there(dynamodb: "DynamoDBClient") -> None:
