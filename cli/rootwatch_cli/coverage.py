@@ -27,7 +27,7 @@ def run_coverage(where: Where, retire: Sequence[str], *, as_json: bool) -> int:
 
     def do(stack: DeployedStack) -> int:
         if retire:
-            return _retire(stack.store, retire)
+            return _retire(stack.store, retire, as_json=as_json)
         now = datetime.now(UTC)
         places: list[Place] = []
         status = 0
@@ -68,16 +68,20 @@ def place_document(place: Place, now: datetime) -> dict[str, object]:
     }
 
 
-def _retire(store: AuditStore, named: Sequence[str]) -> int:
-    """Wait for these places no longer, until they are heard again."""
+def _retire(store: AuditStore, named: Sequence[str], *, as_json: bool) -> int:
+    """Wait for these places no longer, until they are heard again; say of each what became of it."""
     status, now = 0, datetime.now(UTC)
     for each in named:
         account_id, _, region = each.partition("/")
         changed = store.change_place(
             account_id, region, lambda place: replace(place, retired_at=now) if place is not None else None
         )
-        if changed:
+        if as_json:
+            document = {"account_id": account_id, "region": region, "state": "retired" if changed else "unknown"}
+            sys.stdout.write(json.dumps(document) + "\n")
+        elif changed:
             print(f"{account_id} {region} is not waited for until it is heard again.")
+        if changed:
             continue
         sys.stderr.write(
             f"{visible(each, 60)} was never heard. Expected is an account and a region of the list that "

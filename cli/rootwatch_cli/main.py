@@ -393,7 +393,7 @@ def redrive(  # noqa: PLR0913 - the command's options
 ) -> None:
     """List what lies on the dead-letter queues, and why; with --move, move it back to where it belongs.
 
-    The exit status is 0 where no dead letter is left, 1 where some are, 2 where the stack could not be reached.
+    The exit status is 0 where no dead letter is left, 1 where some are or may be, 2 where something was out of reach.
     """
     from rootwatch_cli.deployed import Where  # noqa: PLC0415 - each command loads only what it needs
     from rootwatch_cli.redrive import Options, run_redrive  # noqa: PLC0415

@@ -28,7 +28,16 @@ from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Key
 from rootwatch.errors import RootwatchError
 from rootwatch_cli.dead_letters import Judged, Letter, Queue, Way, judge
-from rootwatch_cli.deployed import StackNotFoundError, Where, clients, described_stack, in_reach, in_words, physical_ids
+from rootwatch_cli.deployed import (
+    TROUBLE,
+    StackNotFoundError,
+    Where,
+    clients,
+    described_stack,
+    in_reach,
+    in_words,
+    physical_ids,
+)
 from rootwatch_cli.incidents import counted
 
 MOST: Final = 1000
@@ -103,13 +112,13 @@ class Redrive:
 
     def _handle(self, judged: Judged) -> Outcome:
         if judged.way is Way.STAYS:
-            return Outcome(judged, "stays", "read it, and mend what wrote it")
+            return Outcome(judged, "stays", "read it on its queue, and mend what wrote it")
         if not self.move:
             return Outcome(judged, "moves", f"with --move: {judged.way}")
         try:
             words = self._copied(judged)
         except (NotMovedError, RootwatchError) as error:
-            return Outcome(judged, "failed", str(error))
+            return Outcome(judged, "failed", in_words(error))
         try:
             self.letters.delete(judged.letter)
         except NotMovedError as error:
@@ -242,24 +251,47 @@ class Options:
 
 
 def run_redrive(where: Where, options: Options, *, as_json: bool) -> int:
-    """List the dead letters, or move them back; return 0 where none is left, 1 where some are, 2 out of reach."""
+    """List the dead letters, or move them back.
+
+    Returns 0 where none is left, 1 where some are or may be, 2 where AWS or a queue was out of reach; what was done on
+    the other queues is told all the same.
+    """
 
     def do() -> int:
         redrive = _found(where, options)
         queues = [Queue(options.queue)] if options.queue else list(Queue)
-        outcomes = []
+        outcomes: list[Outcome] = []
+        not_read: list[Queue] = []
+        more_on: list[Queue] = []
         with Console(stderr=True).status("Looking at the dead-letter queues…"):
-            for outcome in redrive.run(queues, options.most):
-                outcomes.append(outcome)
-                if as_json:
-                    sys.stdout.write(json.dumps(_document(outcome), ensure_ascii=True) + "\n")
+            for queue in queues:
+                before, begun = len(outcomes), time.monotonic()
+                try:
+                    for outcome in redrive.run([queue], options.most):
+                        outcomes.append(outcome)
+                        if as_json:
+                            sys.stdout.write(json.dumps(_document(outcome), ensure_ascii=True) + "\n")
+                except (ClientError, BotoCoreError) as error:
+                    not_read.append(queue)
+                    sys.stderr.write(f"The dead-letter queue {queue} could not be read: {in_words(error)}\n")
+                    continue
+                if len(outcomes) - before >= options.most or time.monotonic() - begun >= MOST_SECONDS:
+                    more_on.append(queue)
         counts = Counter(outcome.fate for outcome in outcomes)
         if as_json:
-            summary = {fate: counts[fate] for fate in _FATES}
-            sys.stdout.write(json.dumps({"summary": summary}, ensure_ascii=True) + "\n")
+            summary = {
+                "summary": {fate: counts[fate] for fate in _FATES},
+                "not_read": [str(each) for each in not_read],
+                "more_on": [str(each) for each in more_on],
+            }
+            sys.stdout.write(json.dumps(summary, ensure_ascii=True) + "\n")
         else:
-            _print_list(outcomes, counts, queues)
-        return 1 if len(outcomes) > counts["moved"] else 0
+            _print_list(outcomes, counts, [each for each in queues if each not in not_read])
+            if more_on:
+                print(f"There may be more on {', '.join(more_on)}: run it again.")
+        if not_read:
+            return TROUBLE
+        return 1 if more_on or len(outcomes) > counts["moved"] else 0
 
     return in_reach(do)
 
@@ -305,6 +337,8 @@ def _print_list(outcomes: Sequence[Outcome], counts: Counter[str], queues: Seque
         for line in (f"since {sent}, message {visible(letter.id, 60)}", outcome.judged.why, outcome.words):
             console.print(Padding(Text(line), (0, 0, 0, 2)))
         console.print()
+    if not outcomes and not queues:
+        return  # none could be read, which is said already
     if not outcomes:
         names = ", ".join(queues)
         console.print(Text(f"No dead letters: nothing lies on the dead-letter queues ({names}).", style="bold"))

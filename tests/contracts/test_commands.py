@@ -903,6 +903,11 @@ def test_who_is_gone_for_good_is_retired(command: Command, store: AuditStore) ->
     assert answer.status == 2
     assert "444455556666 eu-west-1 is not waited for" in answer.out
     assert "Ireland was never heard" in answer.errors
+    again = command("coverage", "--json", "--retire", "444455556666/eu-west-1", "--retire", "Ireland")
+    assert [(line["account_id"], line["state"]) for line in again.lines] == [
+        ("444455556666", "retired"),
+        ("Ireland", "unknown"),
+    ]
     [line] = command("coverage", "--json").lines
     assert line["state"] == "retired"
     assert command("coverage").status == 0

@@ -17,7 +17,7 @@ from rootwatch.audit.items import DeliveryState, delivery_key
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Key
 from rootwatch.delivery import Sent, deliver
-from rootwatch.errors import DeliveryRefusedError
+from rootwatch.errors import DeliveryRefusedError, StoreUnavailableError
 from rootwatch.pipeline import detect_messages
 from rootwatch_cli import redrive as command
 from rootwatch_cli.dead_letters import Judged, Letter, Queue, Way, judge
@@ -283,7 +283,66 @@ def test_the_command_tells_scripts_and_people(deployed: Deployed, capsys: pytest
     assert "\x1b" not in shown
     assert "\nFORGED" not in shown
     assert {(each["queue"], each["fate"]) for each in lines} == {("intake", "moved"), ("intake", "stays")}
-    assert last == {"summary": {"moves": 0, "moved": 1, "stays": 1, "failed": 0}}
+    assert last == {"summary": {"moves": 0, "moved": 1, "stays": 1, "failed": 0}, "not_read": [], "more_on": []}
+
+
+@pytest.mark.usefixtures("_found")
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_queue_that_cannot_be_read_hides_no_other(
+    deployed: Deployed, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, as_json: bool
+) -> None:
+    """What was moved from the others is told, the queue is named with the reason, and the exit status is 2."""
+    deployed.leave(Queue.INTAKE, build_envelope("console_login"))
+    deployed.leave(Queue.NOTIFY, "{}", reason="A stream record names no item.")
+    receive = deployed.sqs.receive_message
+
+    def refuse(**arguments: Any) -> Any:
+        if arguments["QueueUrl"] == deployed.letters.urls[Queue.RULE]:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ReceiveMessage")
+        return receive(**arguments)
+
+    monkeypatch.setattr(deployed.sqs, "receive_message", refuse)
+    status = run_redrive(None, Options(move=True), as_json=as_json)  # type: ignore[arg-type] # the stack is at hand
+    printed = capsys.readouterr()
+
+    assert status == 2
+    assert "The dead-letter queue rule could not be read: AWS refuses ReceiveMessage" in printed.err
+    if as_json:
+        *lines, last = [json.loads(line) for line in printed.out.splitlines()]
+        assert [each["fate"] for each in lines] == ["moved", "stays"]
+        assert last["not_read"] == ["rule"]
+    else:
+        assert "2 dead letters: 1 moved, 1 stays." in printed.out
+    assert run_redrive(None, Options(queue="rule"), as_json=False) == 2  # type: ignore[arg-type]
+    assert "No dead letters" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("_found")
+def test_as_many_as_asked_for_need_not_be_all(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a run ended at its limit the exit status is not that of empty queues, and the words say to go on."""
+    for number in range(3):
+        deployed.leave(Queue.INTAKE, {"detail": {"eventName": f"Act{number}"}})
+    assert run_redrive(None, Options(move=True, most=2), as_json=False) == 1  # type: ignore[arg-type]
+    assert "There may be more on intake: run it again." in capsys.readouterr().out
+
+    assert run_redrive(None, Options(move=True, most=2), as_json=True) == 0  # type: ignore[arg-type]
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["more_on"] == []
+
+
+def test_why_the_table_did_not_do_it_is_told(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delivery that could not be made due says what the table's service said, not only that it did not do it."""
+    deployed.refuse_an_alert()
+    failed = StoreUnavailableError("DynamoDB did not do it (AccessDeniedException).")
+    failed.__cause__ = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "PutItem")
+
+    def refuse(*_: Any) -> None:
+        raise failed
+
+    monkeypatch.setattr(AuditStore, "delivery", refuse)
+    [outcome] = deployed.redrive(move=True)
+
+    assert outcome.fate == "failed"
+    assert "AWS refuses PutItem to these credentials" in outcome.words
 
 
 # --- hostile letters -----------------------------------------------------------------------------------------------
