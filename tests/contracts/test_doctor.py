@@ -142,12 +142,24 @@ def test_a_resource_that_cloudformation_lists_no_more_is_missing(
                 and arguments["Name"] in {"None", ""}]  # fmt: skip
 
 
-def test_a_stack_of_somebody_else(aws: dict[str, Any]) -> None:
-    """A stack whose template is no JSON, as one made without SAM, is not examined as if it were ours."""
-    aws["cloudformation:get_template"] = {"TemplateBody": "Resources: {}"}
+@pytest.mark.parametrize("body", ["Resources: {}", {"Resources": {"Bucket": {"Type": "AWS::S3::Bucket"}}}, {}])
+def test_a_stack_of_somebody_else(aws: dict[str, Any], body: object) -> None:
+    """A stack whose template is no JSON, or has nothing of ours, is not examined as if it were ours."""
+    aws["cloudformation:get_template"] = {"TemplateBody": body}
 
     with pytest.raises(StackNotFoundError, match="another stack than Rootwatch's"):
         look.look_at(Where())
+
+
+def test_what_was_not_read_to_its_end_is_not_well(aws: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are more accounts and regions than are read, nothing is claimed of their heartbeats."""
+    monkeypatch.setattr(look, "MOST_ITEMS", 1)
+    items = [{"pk": {"S": "COVERAGE"}, "sk": {"S": place}} for place in ("111122223333#us-east-1", "444455556666#x")]
+    aws["dynamodb:query"] = {"Items": items}
+    [finding] = [each for each in examine(look.look_at(Where())) if each.check == "heartbeat"]
+
+    assert finding.state is State.NOT_CHECKED
+    assert "more than 1 items of COVERAGE" in finding.what
 
 
 def test_the_forwarders_of_this_account_are_asked_about_where_they_are(

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from rootwatch_cli.deployed import Where
+from rootwatch_cli.doctor import command
 from rootwatch_cli.doctor.checks import CHECKS, examine
 from rootwatch_cli.doctor.checks.trail import logged_by
 from rootwatch_cli.doctor.checks.verdict import Finding, State
@@ -399,6 +401,9 @@ SPOILT = {
         "heartbeat", FAULT, "111122223333", to(*PLACES, "Items.0", None)
     ),
     "heartbeat of nobody": Spoilt("heartbeat", FAULT, "ever", answered(*PLACES, {"Items": []})),
+    "heartbeat changed in the table": Spoilt(
+        "heartbeat", NOT_CHECKED, WATCHED, to(*PLACES, "Items.3.heartbeat_at", "no moment")
+    ),
 }  # fmt: skip
 
 
@@ -630,3 +635,50 @@ def test_a_silent_forwarder_is_mended_where_it_is(sound: Deployment) -> None:
     assert len(found) == 2
     assert "deploy template-forward.yaml there again" in silent.mend
     assert f"rootwatch coverage --retire {WATCHED}/us-east-1 --stack rootwatch" in silent.mend
+
+
+def test_one_damaged_place_hides_no_silence(sound: Deployment) -> None:
+    """Who damages what the table knows of one place cannot keep doctor from telling that another one is silent."""
+    damaged = changed(sound, *PLACES, "Items.1.heartbeat_at", 7)
+    found = of(examine(changed(damaged, *PLACES, "Items.3.heartbeat_at", OLD)), "heartbeat")
+
+    assert [(each.state, "us-west-2" in each.what) for each in found] == [(FAULT, True), (NOT_CHECKED, False)]
+
+
+def test_a_stack_that_was_just_made_is_waited_for(sound: Deployment) -> None:
+    """Before its watchdog ran for the first time nothing is known; that is no fault until the first signs are due."""
+    nothing = replace(SPOILT["heartbeat of nobody"].spoil(sound), stack={**sound.stack, "CreationTime": NOW})
+    fresh = with_answer(nothing, *PROOF, {"Items": []})
+    later = replace(fresh, now=NOW + timedelta(hours=3))
+
+    for check in ("canary", "heartbeat"):
+        assert [each.state for each in of(examine(fresh), check)] == [NOT_CHECKED]
+        assert [each.state for each in of(examine(later), check)] == [FAULT]
+
+
+def test_a_silent_organization_is_told_in_a_few_words(sound: Deployment) -> None:
+    """Where hundreds of places are silent, the first are told by name and the others by their number."""
+    places = [{"sk": f"{number:012}#eu-west-1", "first_at": OLD, "heartbeat_at": OLD} for number in range(300)]
+    hub = {"sk": "111122223333#us-east-1", "first_at": OLD, "heartbeat_at": NOW.isoformat()}
+    *first, last = of(examine(with_answer(sound, *PLACES, {"Items": [hub, *places]})), "heartbeat")
+
+    assert len(first) == 20
+    assert last.what == "280 more accounts or regions are silent"
+    assert "rootwatch coverage" in last.mend
+
+
+def test_what_many_checks_found_alike_is_printed_once(
+    sound: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One refusal that keeps every alarm from being checked is one paragraph; as JSON each check has its line."""
+    refused = with_answer(sound, "cloudwatch:DescribeAlarms", "", NotAnswered("AWS refuses DescribeAlarms."))
+    monkeypatch.setattr(command, "look_at", lambda _: refused)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    assert command.run_doctor(Where(), as_json=False) == NOT_ALL_CHECKED
+    shown = capsys.readouterr().out
+    assert shown.count("AWS refuses DescribeAlarms.") == 1
+    assert "alarm-state: " in shown
+    assert " more" in shown
+    assert command.run_doctor(Where(), as_json=True) == NOT_ALL_CHECKED
+    assert capsys.readouterr().out.count("AWS refuses DescribeAlarms.") > 40

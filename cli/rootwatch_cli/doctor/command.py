@@ -19,6 +19,8 @@ from rootwatch_cli.incidents import counted
 NOT_ALL_CHECKED: Final = 3
 """The exit status where nothing is wrong that could be checked, and something could not be."""
 
+_MOST_NAMED: Final = 3
+
 _STYLES: Final = {State.FAULT: "bold red", State.WARNING: "yellow", State.NOT_CHECKED: "cyan", State.OK: "green"}
 
 
@@ -71,20 +73,33 @@ def _print_json(findings: Sequence[Finding]) -> None:
 def _print_list(findings: Sequence[Finding], what: str) -> None:
     console = Console()
     console.print(Text(what, style="bold"))
+    same: dict[tuple[State, str, str], list[Finding]] = {}
     for finding in findings:
-        if finding.state is State.OK:
-            continue
+        if finding.state is not State.OK:
+            same.setdefault((finding.state, finding.what, finding.mend), []).append(finding)
+    for (state, words, mend), told in same.items():
         console.print()
-        console.print(
-            Text.assemble((f"{finding.state}".upper(), _STYLES[finding.state]), f"  {finding.check}: {finding.subject}")
-        )
-        console.print(Padding(Text(finding.what), (0, 0, 0, 2)))
-        if finding.mend:
+        console.print(Text.assemble((f"{state}".upper(), _STYLES[state]), f"  {_about(told)}"))
+        console.print(Padding(Text(words), (0, 0, 0, 2)))
+        if mend:
             # As one line, however narrow the terminal is: a command that is wrapped cannot be copied.
-            console.print(Text(f"  → {finding.mend}", style="dim"), soft_wrap=True)
+            console.print(Text(f"  → {mend}", style="dim"), soft_wrap=True)
     counts = Counter(finding.state for finding in findings)
     console.print()
     console.print(Text(_verdict(counts), style="bold"))
+
+
+def _about(told: Sequence[Finding]) -> str:
+    """Return which checks found the same of what: one refusal of AWS is told once, and not for every alarm."""
+    subjects: dict[str, list[str]] = {}
+    for finding in told:
+        subjects.setdefault(finding.check, []).append(finding.subject)
+    return "; ".join(f"{check}: {_listed(each)}" for check, each in subjects.items())
+
+
+def _listed(subjects: Sequence[str]) -> str:
+    more = len(subjects) - _MOST_NAMED
+    return f"{', '.join(subjects[:_MOST_NAMED])} and {more} more" if more > 0 else ", ".join(subjects)
 
 
 def _verdict(counts: Counter[State]) -> str:

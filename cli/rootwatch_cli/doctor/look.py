@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 import requests
@@ -32,8 +33,8 @@ from rootwatch_cli.specimen import load_specimen
 
 MOST_AT_ONCE: Final = 8
 """Questions at the same time."""
-MOST_ITEMS: Final = 2000
-"""Items of the coverage that are read: accounts times regions."""
+MOST_ITEMS: Final = 200_000
+"""Items of the coverage that are read: accounts times regions. Where there are more, nothing is claimed of any."""
 
 Client = Any  # boto3 makes its clients at run time, one type per service
 Asked = Answer | NotThere | NotAnswered
@@ -130,6 +131,10 @@ _NOT_THERE: Final = frozenset(
 )  # fmt: skip
 
 
+_OURS: Final = frozenset({"RootRule", "AuditTable"})
+"""Resources that every version of the template has."""
+
+
 def look_at(where: Where) -> Deployment:
     """Describe a deployed stack.
 
@@ -143,8 +148,11 @@ def look_at(where: Where) -> Deployment:
     cloudformation = client["cloudformation"]
     stack = described_stack(cloudformation, where.stack)
     template = cloudformation.get_template(StackName=where.stack, TemplateStage="Processed")["TemplateBody"]
-    if not isinstance(template, Mapping):
-        message = f"The stack {visible(where.stack)} was not made with SAM: it is another stack than Rootwatch's."
+    if not isinstance(template, Mapping) or not template.get("Resources", {}).keys() >= _OURS:
+        message = (
+            f"The stack {visible(where.stack)} is another stack than Rootwatch's: its template has no "
+            f"{' and no '.join(sorted(_OURS))}. Name Rootwatch's own with --stack."
+        )
         raise StackNotFoundError(message)
     _, partition, _, region, account_id, _ = str(stack["StackId"]).split(":", 5)
     deployment = Deployment(
@@ -200,8 +208,11 @@ def _first_questions(deployment: Deployment, client: Mapping[str, Client], _: ob
             yield Question("dynamodb:Query", partition), items
 
 
-def _items(client: Client, table: Resource, partition: str) -> Answer:
-    return {"Items": list(DynamoTable(client, str(table.physical_id)).query(partition, most=MOST_ITEMS))}
+def _items(client: Client, table: Resource, partition: str) -> Asked:
+    items = list(islice(DynamoTable(client, str(table.physical_id)).query(partition), MOST_ITEMS + 1))
+    if len(items) > MOST_ITEMS:
+        return NotAnswered(f"the table has more than {MOST_ITEMS:,} items of {partition}; see rootwatch coverage")
+    return {"Items": items}
 
 
 # --- Slack ---------------------------------------------------------------------------------------------------------

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from rootwatch.alert import visible
-from rootwatch_cli.doctor.checks.verdict import Verdict, fault, not_checked, rootwatch_command
+from rootwatch_cli.doctor.checks.verdict import State, Verdict, fault, not_checked, rootwatch_command
 from rootwatch_cli.doctor.deployment import Answer, Deployment
 
 PROVEN_EVERY: Final = timedelta(hours=2)
 """Heartbeat and canary come every hour; one that is missed may still be late, two are not."""
+MOST_NAMED: Final = 20
+"""Silent places that are told one by one: where a whole organization is silent, one cause has thousands."""
 _MEND: Final = "look at the log of the function watchdog, and at what the other checks name"
 
 
@@ -30,7 +32,8 @@ def canary(deployment: Deployment, _: None) -> Iterator[Verdict]:
         yield not_checked("the canary is not built into this deployment: nothing proves the way to the channels")
         return
     proves = "the way from the rule to the channels"
-    yield from _age(deployment, "canary", _moment(sending, "proven_at"), _moment(sending, "since"), proves)
+    since = _moment(sending, "since") or _created(deployment)
+    yield from _age(deployment, "canary", _moment(sending, "proven_at"), since, proves)
 
 
 def heartbeat(deployment: Deployment, _: None) -> Iterator[Verdict]:
@@ -40,13 +43,30 @@ def heartbeat(deployment: Deployment, _: None) -> Iterator[Verdict]:
         yield not_checked("the heartbeat is not built into this deployment: nothing proves that records still arrive")
         return
     places.setdefault((deployment.account_id, deployment.region), {})
+    faults = 0
     for (account, region), item in sorted(places.items(), key=lambda place: place[0]):
-        what = f"heartbeat of account {visible(account, 40)} in {visible(region, 40)}"
+        for verdict in _of_place(deployment, account, region, item):
+            faults += verdict.state is State.FAULT
+            if verdict.state is not State.FAULT or faults <= MOST_NAMED:
+                yield verdict
+    if faults > MOST_NAMED:
+        more = f"{faults - MOST_NAMED} more accounts or regions are silent"
+        yield fault(more, f"{rootwatch_command(deployment, 'coverage')} lists all of them")
+
+
+def _of_place(deployment: Deployment, account: str, region: str, item: Answer) -> Iterator[Verdict]:
+    shown = f"account {visible(account, 40)} in {visible(region, 40)}"
+    is_hub = (account, region) == (deployment.account_id, deployment.region)
+    try:
         last, first = _moment(item, "heartbeat_at"), _moment(item, "first_at")
-        is_hub = (account, region) == (deployment.account_id, deployment.region)
-        for verdict in _age(deployment, what, last, first, "that its records arrive"):
-            is_elsewhere = verdict.mend and not is_hub
-            yield replace(verdict, mend=_mend_forwarder(deployment, account, region)) if is_elsewhere else verdict
+    except (TypeError, ValueError):  # it must not keep the others from being told
+        yield not_checked(f"what the table knows of {shown} was changed; rootwatch coverage says what")
+        return
+    if is_hub:
+        first = first or _created(deployment)
+    for verdict in _age(deployment, f"heartbeat of {shown}", last, first, "that its records arrive"):
+        is_elsewhere = verdict.mend and not is_hub
+        yield replace(verdict, mend=_mend_forwarder(deployment, account, region)) if is_elsewhere else verdict
 
 
 def _mend_forwarder(deployment: Deployment, account: str, region: str) -> str:
@@ -73,6 +93,12 @@ def _age(
         yield not_checked(f"the first {what} is still waited for; run doctor again in an hour")
     else:
         yield fault(f"no {what} ever came back: nothing proves {proves}", _MEND)
+
+
+def _created(deployment: Deployment) -> datetime | None:
+    """Return when the stack was made: from then on its first signs are waited for, also before its watchdog ran."""
+    created = deployment.stack.get("CreationTime")
+    return created if isinstance(created, datetime) else None
 
 
 def _moment(item: Mapping[str, Any], name: str) -> datetime | None:

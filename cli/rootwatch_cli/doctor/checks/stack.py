@@ -1,12 +1,11 @@
 """The stack itself, and where it is."""
 
-import shlex
 from collections.abc import Iterator
 from typing import Final
 
 from rootwatch.alert import visible
 from rootwatch_cli.doctor.checks.proof import covered
-from rootwatch_cli.doctor.checks.verdict import Verdict, aws, deploy, fault, warning
+from rootwatch_cli.doctor.checks.verdict import Verdict, aws, deploy, fault, rootwatch_command, warning
 from rootwatch_cli.doctor.deployment import Deployment
 
 SIGN_IN_REGIONS: Final = ("us-east-1", "us-east-2", "us-west-2")
@@ -59,17 +58,17 @@ def region(deployment: Deployment, _: None) -> Iterator[Verdict]:
     """Look whether root's sign-ins are recorded where the stack is."""
     places = {place for _, place, _ in covered(deployment)} | {deployment.region}
     missing = [each for each in SIGN_IN_REGIONS if each not in places]
+    forward = f"{rootwatch_command(deployment, 'deploy-forwarders', '--regions', 'all')} (docs/organization.md)"
     if missing == list(SIGN_IN_REGIONS):
         yield fault(
             f"no root sign-in is ever recorded in {deployment.region}: they are in {', '.join(SIGN_IN_REGIONS)}",
-            f"deploy the stack in us-east-1, too: AWS_DEFAULT_REGION=us-east-1 make deploy "
-            f"STACK={shlex.quote(deployment.name)} ALERT_EMAIL=...",
+            forward,
         )
     elif missing:
         yield warning(
             f"root sign-ins that AWS records in {' or '.join(missing)}, and root's other calls outside of "
             f"{deployment.region}, do not reach this stack unless they are forwarded to it",
-            "deploy a stack in those regions, too, or forward their events",
+            forward,
         )
 
 
@@ -80,5 +79,5 @@ def watched_account(deployment: Deployment, _: None) -> Iterator[Verdict]:
         yield warning(
             f"the stack is in the account that it watches ({deployment.account_id}): root of it can delete or rewrite "
             "all that was recorded, so this is detection, not evidence",
-            "deploy the stack in an audit account, and forward the events of this account to it",
+            "deploy the stack in an audit account, and forward from this account to it (docs/organization.md)",
         )
