@@ -19,6 +19,7 @@ from rootwatch.errors import DamagedItemError
 from rootwatch_cli.deployed import TROUBLE, DeployedStack, Where, on_stack
 from rootwatch_cli.incidents import counted
 
+OF_OTHERS: Final = "Another region's or account's heartbeat proves the way to the hub, not that a trail logs there."
 _STYLES: Final = {"quiet": "bold red", "heard": "green", "waiting": "yellow", "retired": "dim"}
 
 
@@ -110,6 +111,8 @@ def _print_table(places: Sequence[Place], now: datetime) -> None:
     accounts = len({place.account_id for place in places})
     words = f"{counted(len(places), 'region')} of {counted(accounts, 'account')}, {quiet} quiet."
     console.print(Text(words, style="bold"))
+    if any(place.canary_at is None for place in places):  # not the hub's own region
+        console.print(Text(OF_OTHERS))
 
 
 def _ago(moment: datetime | None, now: datetime) -> str:

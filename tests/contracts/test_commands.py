@@ -42,7 +42,7 @@ from rootwatch.errors import (
 )
 from rootwatch.incident import Incident
 from rootwatch.pipeline import Fate, detect_messages, run_timers
-from rootwatch_cli import deployed, test_alert
+from rootwatch_cli import coverage, deployed, test_alert
 from rootwatch_cli.declare import address_of, moment_of, task_of
 from rootwatch_cli.deployed import DeployedStack
 from rootwatch_cli.main import app
@@ -873,7 +873,9 @@ def test_coverage_says_who_is_heard(command: Command, store: AuditStore) -> None
     """Each account and region stands with its last heartbeat, canary and record; a quiet one is the exit status."""
     now = datetime.now(UTC)
     hear(store, ACCOUNT, "us-east-1", 5, canary_at=now, record_at=now - timedelta(days=3))
-    assert command("coverage").status == 0
+    alone = command("coverage")
+    assert alone.status == 0
+    assert coverage.OF_OTHERS not in " ".join(alone.out.split())
     hear(store, "444455556666", "eu-west-1", 150)
     hear(store, "444455556666", "eu-west-2", 10, heartbeat_at=None)
     answer = command("coverage")
@@ -884,6 +886,7 @@ def test_coverage_says_who_is_heard(command: Command, store: AuditStore) -> None
     assert ["444455556666", "eu-west-1", "quiet", "2", "h", "ago", "never", "never"] in lines
     assert ["444455556666", "eu-west-2", "waiting", "never", "never", "never"] in lines
     assert "3 regions of 2 accounts, 1 quiet." in answer.out
+    assert coverage.OF_OTHERS in " ".join(answer.out.split())
 
 
 def test_coverage_as_json_lines(command: Command, store: AuditStore) -> None:

@@ -326,6 +326,7 @@ def new_places_notice(places: Sequence[Place], now: datetime) -> Notice:
     paragraphs = (
         f"Heard for the first time: {_named(places)}.",
         "If one of them is none of yours, look at the parameters OrganizationId and ForwardingAccounts.",
+        "What is heard proves the way from there, not that a trail logs there: see once that one does.",
     )
     return make_notice(f"{_counted(places)} new", paragraphs, now, urgent=False)
 
