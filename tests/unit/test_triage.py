@@ -324,6 +324,33 @@ def test_an_act_after_containment_opens_it_again(bench: Bench) -> None:
     assert (again.id, again.triage.state) == (incident.id, TriageState.OPEN)
 
 
+@pytest.mark.parametrize("actions", [(), (Action.CLOSE,)], ids=["contained", "closed"])
+def test_more_of_the_same_after_containment_opens_it_again(bench: Bench, actions: tuple[Action, ...]) -> None:
+    """Whatever root does after it was contained alerts as severely as the incident, although it is nothing new to it;
+    what happened before and came late, and what root tried in vain, is counted.
+    """
+    sign_in = {"eventTime": "2026-11-03T11:00:00Z", "sourceIPAddress": "203.0.113.7"}
+    incident = bench.record("console_login_without_mfa", **sign_in)
+    for _ in range(2):
+        bench.record("read", **in_session(SESSION))
+        bench.record("denied", **in_session(SESSION))
+    for action in (Action.SUSPECT, Action.CONTAIN, *actions):
+        bench.do(incident, action)
+    bench.told.clear()
+    bench.now += MINUTE
+    bench.record("denied", **in_session(SESSION))
+    quiet = bench.record("read", **in_session(SESSION, eventTime="2026-11-03T11:30:00Z"))
+    assert (quiet.id, quiet.triage.state.is_final, bench.told) == (incident.id, bool(actions), [])
+    again = bench.record("read", **in_session(SESSION))
+    assert (again.id, again.triage.state, again.triage.waiting_since) == (incident.id, TriageState.OPEN, bench.now)
+    assert [why[-1] for why in bench.told] == ["not_contained"]
+    alert = bench.store.alert(incident.id, again.alerts)
+    assert alert is not None
+    assert (alert.severity, alert.headline.split(" · ")[1]) == (Severity.CRITICAL, "NOT CONTAINED")
+    bench.record("read", **in_session(SESSION))
+    assert len(bench.told) == 1
+
+
 def test_whoever_has_it_keeps_it(bench: Bench) -> None:
     """News of an acknowledged incident alerts, and does not take it from whoever is on it."""
     incident = bench.record("write", **in_session(SESSION))
@@ -563,6 +590,21 @@ def test_news_of_what_nobody_answered_asks_anew(bench: Bench) -> None:
     assert len(asked_at(bench, incident, 45)) == (3 if incident.severity.rank >= Severity.HIGH.rank else 0)
     again = bench.record("logging_tampered", **in_session(SESSION))
     assert again.id == incident.id
+    assert asked_at(bench, again, 10) == [5]
+
+
+def test_news_that_was_gathered_asks_for_an_answer_too(bench: Bench) -> None:
+    """What opens an incident again and is told with others of its kind a moment later begins the questions, too."""
+    incident = bench.resolve(bench.record("destroyed", **in_session(SESSION)))
+    for number in range(2):
+        again = bench.record("destroyed", **in_session(SESSION), **{"requestParameters.bucketName": f"bucket-{number}"})
+        assert (again.id, again.triage.state) == (incident.id, TriageState.OPEN)
+        if not again.gathered:
+            bench.resolve(again)
+    assert again.gathered
+    assert not again.triage.asking
+    bench.now += 6 * MINUTE
+    run_timers(ACCOUNT, bench.recorder)
     assert asked_at(bench, again, 10) == [5]
 
 

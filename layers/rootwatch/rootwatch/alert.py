@@ -48,6 +48,7 @@ _WHY_WORDS: Final[Mapping[Why, str]] = {
     Why.PROGRESS: "the incident goes on",
     Why.SUMMARY: "the incident has ended",
     Why.REOPENED: "something new in an incident that was closed",
+    Why.NOT_CONTAINED: "root acts, although the incident was called contained",
     Why.UNANSWERED: "nobody has answered what was told before",
     Why.SILENT: "whoever took the incident has said nothing since",
 }
@@ -377,7 +378,8 @@ def _headline(due: DueAlert, lead: Detection | None) -> str:
     if observation is None:
         return _joined([_sentence_of_incident(due), _origin(due), _account(due), *_content(due)])
     record = observation.record
-    parts = [_sentence(record, lead), _origin(due), _account(due)]
+    contained = "NOT CONTAINED" if Why.NOT_CONTAINED in due.why else ""
+    parts = [_sentence(record, lead), contained, _origin(due), _account(due)]
     if record.target_account_id:
         parts.append(f"target account {shown(record.target_account_id, 40)}")
     if observation.issued is not None and record.account_id:

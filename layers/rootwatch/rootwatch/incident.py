@@ -107,6 +107,7 @@ class Why(StrEnum):
     PROGRESS = "progress"
     SUMMARY = "summary"
     REOPENED = "reopened"
+    NOT_CONTAINED = "not_contained"
     UNANSWERED = "unanswered"
     SILENT = "silent"
 
@@ -506,7 +507,9 @@ def _reported(incident: Incident, now: datetime) -> Incident:
 def _tell_gathered(state: AccountState, incident: Incident, now: datetime) -> tuple[Incident, DueAlert]:
     """Return the incident with nothing gathered any more, and the one alert that names all of it."""
     acts = incident.gathered
-    told = _reported(replace(incident, gathered=()), now)
+    pages = any(act.pages for act in acts)
+    triage = _awaited(incident.triage, now) if pages else incident.triage
+    told = _reported(replace(incident, gathered=(), triage=triage), now)
     reasons = {reason for act in acts for reason in act.why}
     return told, DueAlert(
         incident=told,
@@ -518,7 +521,7 @@ def _tell_gathered(state: AccountState, incident: Incident, now: datetime) -> tu
         records_told=incident.since_alert,
         sequence=state.sequence,
         chain=state.chain,
-        pages=any(act.pages for act in acts),
+        pages=pages,
         gathered=acts,
     )
 
@@ -630,7 +633,10 @@ def join(
         why, overflows = _why_opened(observation, link.source_seen, known_lineages), False
     else:
         why, overflows = _why(before, observation, known_lineages)
-        why = (*why, Why.REOPENED) if why and reopens else why
+        if _acts_although_contained(incident, observation):
+            why = (*why, Why.REOPENED, Why.NOT_CONTAINED) if reopens else (*why, Why.NOT_CONTAINED)
+        elif why and reopens:
+            why = (*why, Why.REOPENED)
     against = _against_declaration(expected)
     if against is not None and against[1] not in before.novelties:
         # Once for each declaration: root does what was not announced, or goes on after its end.
@@ -680,10 +686,28 @@ def _after_news(triage: Triage, now: datetime, time: datetime, *, told: bool, ri
         triage = replace(
             triage, state=TriageState.OPEN, since=now, by="", moves=triage.moves + 1, asking=False, proposal=None
         )
+    return _awaited(triage, now, risen=risen) if told else triage
+
+
+def _awaited(triage: Triage, now: datetime, *, risen: bool = False) -> Triage:
+    """Return triage after people were told and woken: an answer is awaited from now on, if none was before."""
     begins = not triage.asking or (risen and triage.asked == 0)
-    if told and triage.state is TriageState.OPEN and begins:
-        triage = replace(triage, waiting_since=now, asked=0, asking=True, alerted_at=triage.alerted_at or now)
-    return triage
+    if triage.state is not TriageState.OPEN or not begins:
+        return triage
+    return replace(triage, waiting_since=now, asked=0, asking=True, alerted_at=triage.alerted_at or now)
+
+
+def _acts_although_contained(incident: Incident, observation: Observation) -> bool:
+    """Return whether root did something after people said that it cannot any more: also what it did before is news.
+
+    What it tried in vain is what a containment looks like from inside; that is told where it is new, as ever.
+    """
+    triage = incident.triage
+    is_over = triage.state in {TriageState.CONTAINED, TriageState.CLOSED}
+    if not is_over or triage.since is None or observation.time <= triage.since or not observation.admitted:
+        return False
+    is_service = observation.record.actor.kind is ActorKind.AWS_SERVICE
+    return _is_root_use(observation) and not _failed(observation) and not is_service
 
 
 def _began_at(observation: Observation, incident: Incident | None) -> datetime | None:
@@ -714,9 +738,11 @@ def _tell(  # noqa: PLR0913, PLR0917 - what an alert is made of
 ) -> tuple[Incident, tuple[DueAlert, ...]]:
     """Tell what is new at once, or keep it for a while where the same class of news was told a moment ago."""
     severity = adjusted(_alert_severity(observation), expected)
+    if Why.NOT_CONTAINED in why:  # however small the act, it is as bad as what was to be ended
+        severity = max(severity, severity_told(incident), key=_rank)
     kind = _class_of_news(observation, why, severity)
     recent = {name: moment for name, moment in incident.told.items() if timedelta() <= now - moment < GATHER_FOR}
-    is_gathered = kind in recent
+    is_gathered = kind in recent and Why.NOT_CONTAINED not in why
     if is_gathered or len(recent) < LARGEST_SET:
         recent[kind] = now
     incident = replace(incident, told=MappingProxyType(recent))
