@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rootwatch import __version__
-from rootwatch.alert import clock, duration, shown, standing, story
+from rootwatch.alert import addresses, clock, duration, shown, standing, story
 from rootwatch.audit.items import Step, key_part, moment_text, record_of, step_of
 from rootwatch.audit.steps import verify_steps
 from rootwatch.audit.store import AuditStore, ChainReport
@@ -268,7 +268,7 @@ def page(  # noqa: PLR0913, PLR0917 - what a page shows
         ("Answer", standing(incident)),
         ("When", span_of(incident)),
         ("Records, alerts", f"{incident.records}, {incident.alerts}"),
-        ("Root from", ", ".join(shown(source, 48) for source in incident.sources[:8]) or "none stated"),
+        ("Root from", addresses(incident.sources) or "none stated"),
         *_response_facts(response(incident, taken)),
     ]
     found = list(faults)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rootwatch.alert import Alert, act, shown, standing, story, visible
+from rootwatch.alert import Alert, act, addresses, shown, standing, story, visible
 from rootwatch.audit.items import Delivery, DeliveryState, alert_of, delivery_of, moment_text, record_of, step_of
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import Item, Value, key_of
@@ -323,7 +323,6 @@ def _head(incident: Incident) -> Table:
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
     severity, state = str(incident.severity), state_of(incident)
-    sources = ", ".join(shown(source, 48) for source in incident.sources[:8]) or "none stated"
     table.add_row("Incident", Text(incident.id, style="bold"))
     table.add_row("Account", Text(visible(incident.account_id, 40)))
     table.add_row(
@@ -334,10 +333,11 @@ def _head(incident: Incident) -> Table:
     )
     table.add_row("Triage", Text(standing(incident)))
     table.add_row("When", Text(span_of(incident)))
-    table.add_row("Root from", Text(sources))
+    table.add_row("Root from", Text(addresses(incident.sources) or "none stated"))
     if incident.failed_sources:
-        failed = ", ".join(shown(source, 48) for source in incident.failed_sources[:8])
-        table.add_row("Also from", Text(f"{failed} (failed attempts, and others than root)"))
+        table.add_row(
+            "Also from", Text(f"{addresses(incident.failed_sources)} (failed attempts, and others than root)")
+        )
     counts = f"{counted(incident.records, 'record')}, {counted(incident.alerts, 'alert')}"
     table.add_row("Counts", Text(counts))
     table.add_row("What", Text(shown(story(incident), 400)))

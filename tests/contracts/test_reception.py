@@ -15,7 +15,7 @@ from rootwatch.channels.slack_buttons import Subject
 from rootwatch.incident import TriageState
 from rootwatch.reception import receive_command
 from rootwatch_cli.slack_receiver import SIGNING_SECRET, interaction_body
-from tests.contracts.front_desk import OTHER, RESOLVER, Desk
+from tests.contracts.front_desk import ACCOUNT, OTHER, RESOLVER, Desk
 from tests.contracts.world import Context, World, running_world
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -130,6 +130,59 @@ def test_a_modal_that_somebody_else_overtook(desk: Desk) -> None:
     assert desk.incident.triage.state is TriageState.SUSPICIOUS
 
 
+def test_a_modal_does_not_cover_what_came_after_it_was_opened(desk: Desk) -> None:
+    """Root acts from another address while somebody types: nothing is resolved, and they are told of it; a modal that
+    is opened after it says what it covers, and does.
+    """
+    desk.press("resolve")
+    desk.world.record(ACCOUNT, "logging_tampered", sourceIPAddress="198.51.100.99")
+    desk.world.run()
+    [modal] = desk.world.slack.modals
+    late = desk.send(desk.event(desk.world.slack.submitted(modal, RESOLVER, "dana", TYPED)))
+    assert "Something new came after you looked" in late["body"]
+    assert desk.steps() == []
+    desk.press("resolve")
+    *_, modal = desk.world.slack.modals
+    assert "198.51.100.99" in json.dumps(modal)
+    assert "stopped 1 trail" in json.dumps(modal)
+    desk.send(desk.event(desk.world.slack.submitted(modal, RESOLVER, "dana", TYPED)))
+    assert desk.incident.triage.state is TriageState.EXPECTED
+
+
+def test_what_is_too_long_stays_in_the_modal(desk: Desk) -> None:
+    """What somebody typed is not cut and not lost: Slack shows beside the field what to mend."""
+    desk.press("resolve")
+    [modal] = desk.world.slack.modals
+    typed = {"reason": "x" * 301, "ticket": "--"}
+    answer = desk.send(desk.event(desk.world.slack.submitted(modal, RESOLVER, "dana", typed)))
+    assert json.loads(answer["body"])["errors"] == {"reason": "At most 300 characters.", "ticket": "Name the ticket."}
+
+
+def test_a_confirmation_of_what_nobody_saw(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever confirms below a message that knew less is told what is new, with the button of now, which works."""
+    monkeypatch.setenv("SECOND_PERSON", "true")
+    monkeypatch.setenv("SLACK_RESOLVERS", f"{RESOLVER},{OTHER}")
+    wiring.reception.cache_clear()
+    desk.press("resolve")
+    [modal] = desk.world.slack.modals
+    desk.send(desk.event(desk.world.slack.submitted(modal, RESOLVER, "dana", TYPED)))
+    old = desk.incident
+    assert old.triage.proposal is not None
+    desk.world.record(ACCOUNT, "logging_tampered", sourceIPAddress="198.51.100.99")
+    desk.world.run()
+    value = Subject("rootwatch", old.id, old.triage.moves, old.listed).value
+    desk.press("confirm", OTHER, value=value)
+    assert "Something new came after you looked" in desk.last_told()
+    [fresh] = [
+        element["value"]
+        for block in desk.world.slack.told[-1]["blocks"]
+        for element in block.get("elements", ())
+        if element["action_id"] == "rootwatch:confirm"
+    ]
+    desk.press("confirm", OTHER, value=fresh)
+    assert desk.incident.triage.state is TriageState.EXPECTED
+
+
 def test_who_may_not_resolve(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A person outside the list is told, and the try recorded; with an empty list that is everybody, and it says so."""
     desk.press("resolve", OTHER)
@@ -162,6 +215,9 @@ def test_the_second_press_is_told_of_the_first(desk: Desk) -> None:
         ("another 20261103-0123456789 0", "belongs to the deployment another, here is rootwatch"),
         ("rootwatch 20261103-0123456789 0", "There is no incident 20261103-0123456789 in rootwatch"),
         ("rootwatch INCIDENT#x 0", "none of Rootwatch's"),
+        ("rootwatch 20261103-0123456789 0 7", "There is no incident 20261103-0123456789 in rootwatch"),
+        ("rootwatch 20261103-0123456789 0 x", "none of Rootwatch's"),
+        ("rootwatch 20261103-0123456789 0 7 7", "none of Rootwatch's"),
         ("x" * 2000, "none of Rootwatch's"),
     ],
 )

@@ -17,10 +17,10 @@ from rootwatch.audit.table import Put
 from rootwatch.channels import slack
 from rootwatch.detections.detection import Severity
 from rootwatch.errors import DamagedItemError
-from rootwatch.incident import Incident, Triage, TriageState
+from rootwatch.incident import LONGEST_REASON, LONGEST_TICKET, Incident, Triage, TriageState
 from rootwatch.pipeline import Recorder, record_batch, run_timers
 from rootwatch.triage import (
-    LONGEST_REASON,
+    LONGEST_NOTE,
     MOST_ASKED_AGAIN,
     MOST_STEPS,
     MOVES,
@@ -246,6 +246,41 @@ def test_an_unknown_or_damaged_incident(bench: Bench) -> None:
     assert bench.store.steps(incident.id) == []
 
 
+def test_what_came_after_somebody_looked_is_not_expected(bench: Bench) -> None:
+    """Nobody calls expected what they did not see: an address, a session or an act that came since is refused and
+    named; whoever looks again may. Who says nothing of what they saw hears afterwards what is covered.
+    """
+    incident = bench.record("write", **in_session(SESSION))
+    given_texts = {"reason": "MFA device replaced", "ticket": "OPS-1"}
+    bench.now += MINUTE
+    for late in (
+        bench.record("write", **in_session(OTHER_SESSION, sourceIPAddress="198.51.100.99")),
+        bench.record("logging_tampered", **in_session(SESSION)),
+    ):
+        assert late.id == incident.id
+        refused = bench.do(incident, Action.RESOLVE, seen=0, listed=incident.listed, **given_texts)
+        assert not refused.done
+        assert "Something new came after you looked" in refused.words
+        assert "198.51.100.99" in refused.words
+        incident = late
+    assert bench.store.steps(incident.id) == []
+    same = bench.record("write", **in_session(SESSION))
+    assert same.listed == incident.listed
+    done = bench.do(incident, Action.RESOLVE, seen=0, listed=incident.listed, **given_texts)
+    assert done.done
+    assert "covers root from 203.0.113.7, 198.51.100.99" in done.words
+
+
+def test_what_came_after_the_proposal_is_not_confirmed_unseen(bench: Bench) -> None:
+    """The second person, too, has to have seen what they agree to."""
+    bench.desk = replace(bench.desk, second_person=True)
+    incident = bench.record("logging_tampered", **in_session(SESSION))
+    assert bench.do(incident, Action.RESOLVE, reason="drill", ticket="OPS-1").done
+    late = bench.record("write", **in_session(SESSION, sourceIPAddress="198.51.100.99"))
+    assert not bench.do(incident, Action.CONFIRM, SAM, listed=incident.listed).done
+    assert bench.do(incident, Action.CONFIRM, SAM, listed=late.listed).done
+
+
 # --- what an incident takes in afterwards --------------------------------------------------------------------------
 
 
@@ -447,13 +482,35 @@ def test_hostile_texts_are_kept_and_shown_on_one_line(text: str) -> None:
     bench = Bench()
     incident = bench.record()
     hostile = Person(f"slack:{text}"[:80], text, "slack", text)
-    assert bench.do(incident, Action.ACKNOWLEDGE, hostile, note=text).done
+    fits = len(" ".join(text.split())) <= LONGEST_NOTE
+    assert bench.do(incident, Action.ACKNOWLEDGE, hostile, note=text if fits else "").done
     bench.do(incident, Action.RESOLVE, hostile, reason=text, ticket=text)
     for step in bench.store.steps(incident.id):
         assert step_of(step_item(step)) == step
         assert step_words(step).isprintable()
         assert len(step.reason) <= LONGEST_REASON
     assert standing(bench.incident(incident.id)).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("action", "texts", "words"),
+    [
+        (Action.NOTE, {"note": "x" * (LONGEST_NOTE + 1)}, "The note has 1001 characters, 1000 fit"),
+        (Action.ACKNOWLEDGE, {"note": "x" * 1200}, "The note has 1200 characters"),
+        (Action.RESOLVE, {"reason": "x" * (LONGEST_REASON + 1), "ticket": "OPS-1"}, "The reason has 301 characters"),
+        (Action.RESOLVE, {"reason": "drill", "ticket": "y" * (LONGEST_TICKET + 1)}, "The ticket has 101 characters"),
+        (Action.RESOLVE, {"reason": "\u200b\x00", "ticket": "OPS-1"}, "A reason and a ticket are required"),
+        (Action.RESOLVE, {"reason": "drill", "ticket": "-"}, "A reason and a ticket are required"),
+    ],
+)
+def test_texts_that_are_too_long_or_say_nothing(
+    bench: Bench, action: Action, texts: dict[str, str], words: str
+) -> None:
+    """What does not fit is refused and not cut, so that nothing of it is lost; what nobody can read is no reason."""
+    incident = bench.record()
+    refused = bench.do(incident, action, **texts)
+    assert (refused.done, words in refused.words) == (False, True), refused.words
+    assert (bench.incident(incident.id), bench.store.steps(incident.id)) == (incident, [])
 
 
 # --- how long it took ----------------------------------------------------------------------------------------------

@@ -283,6 +283,11 @@ def shown(text: object, longest: int = LONGEST_VALUE) -> str:
     return _shortened(unlinked(visible(text, longest * 4)), longest)
 
 
+def says_something(text: str) -> bool:
+    """Return whether a text that somebody typed has a letter or a digit: dashes and what nobody can see say nothing."""
+    return any(character.isalnum() for character in text)
+
+
 def unlinked(text: str) -> str:
     """Return text in which no mail program or chat finds an address to link: `[:]//`, and `[.]` for any kind of dot."""
     plain_dots = text.translate(_DOTS).replace("://", "[:]//")
@@ -342,6 +347,12 @@ def standing(incident: Incident) -> str:
     by = f" by {shown(triage.by, 80)}" if triage.by else ""
     since = f", {clock(triage.since)}" if triage.since else ""
     return f"{words}{by}{since}"
+
+
+def addresses(known: Sequence[str], most: int = 8) -> str:
+    """Return addresses in words, so many of them by name and the rest as a number; empty where there are none."""
+    named = ", ".join(shown(each, 48) for each in known[:most])
+    return f"{named} and {len(known) - most} more" if len(known) > most else named
 
 
 def duration(span: timedelta) -> str:
@@ -804,12 +815,11 @@ def _access_of_incident(due: DueAlert) -> str:
         return "not known: CloudTrail's management events do not show who writes to the audit table"
     members = f"in {len(incident.members)} member account{'' if len(incident.members) == 1 else 's'}, "
     known = incident.failed_sources if _attempts_only(incident) else incident.sources
-    sources = ", ".join(shown(source, 48) for source in known[:2]) or "no address stated"
-    more = f" and {len(known) - 2} more" if len(known) > 2 else ""  # noqa: PLR2004 - two are named
+    sources = addresses(known, 2) or "no address stated"
     signed_in = len(incident.sign_ins)
     ways = f"signed in {_times(signed_in)} at the console; " if signed_in else ""
     ways = "not in; tries " if _attempts_only(incident) else ways
-    return f"{ways}{members if incident.members else ''}from {sources}{more}"
+    return f"{ways}{members if incident.members else ''}from {sources}"
 
 
 def _times(count: int) -> str:

@@ -89,6 +89,11 @@ _CONSOLE_SIGN_INS: Final = frozenset({sign_in.CONSOLE_LOGIN, sign_in.CONSOLE_LOG
 _ORDER: Final = {detection.id: position for position, detection in enumerate(CATALOGUE)}
 
 
+LONGEST_REASON: Final = 300
+LONGEST_TICKET: Final = 100
+"""Characters of what people type to explain an incident."""
+
+
 class Why(StrEnum):
     """Why an alert is due."""
 
@@ -223,6 +228,12 @@ class Incident:
     gathered: tuple["GatheredAct", ...] = ()
     told: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
     triage: Triage = field(default_factory=Triage)
+
+    @property
+    def listed(self) -> int:
+        """Return how much stands on it that "expected" would cover. It only grows: whoever looked can say how far."""
+        by_root = (self.sources, self.lineages, self.clients, self.sign_ins, self.novelties)
+        return sum(map(len, (*by_root, self.other_novelties)))
 
 
 @dataclass(frozen=True, slots=True)

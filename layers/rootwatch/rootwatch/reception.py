@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from rootwatch import caller_proof
@@ -221,7 +221,8 @@ class _Press:
         found = self._found
         origin = f"Slack channel {found.channel_id}" if found.channel_id else "a modal on Slack"
         person = Person(f"slack:{found.team_id}/{found.user_id}", found.user_name, "slack", origin, self._bar())
-        return Request(subject.incident_id, action, person, reason, ticket, seen=subject.moves)
+        seen, listed = subject.moves, subject.listed
+        return Request(subject.incident_id, action, person, reason, ticket, seen=seen, listed=listed)
 
     def _bar(self) -> str:
         resolvers = self._reception.resolvers
@@ -237,13 +238,16 @@ class _Press:
     # --- what each button does -------------------------------------------------------------------------------------
 
     def _answered(self, request: Request) -> dict[str, Any]:
-        result = answer(self._desk, request)
+        result, incident = answer(self._desk, request), None
+        if result.incident is not None and request.listed not in {None, result.incident.listed}:
+            incident = result.incident  # the button was older than what stands on it now: here are those of now
         # Who succeeds sees it in the channel; who does not is told alone.
-        return self._done() if result.done else self._told(result.words)
+        return self._done() if result.done else self._told(result.words, incident)
 
     def _asked_why(self, subject: Subject) -> dict[str, Any]:
         """Ask for reason and ticket, or say at once why there is nothing to ask."""
-        request = self._request(subject, Action.RESOLVE, "asked", "asked")
+        # What came after the message with the button is on the modal.
+        request = replace(self._request(subject, Action.RESOLVE, "asked", "asked"), listed=None)
         if request.person.bar:
             return self._answered(request)  # refused, and kept in the timeline
         incident = self._incident(subject)
@@ -252,6 +256,7 @@ class _Press:
         decision = decide(incident, request, self._desk.now(), second_person=self._desk.second_person)
         if isinstance(decision, Refused):
             return self._told(decision.words)
+        subject = replace(subject, listed=incident.listed)
         slack, trigger_id = self._slack(), self._found.trigger_id
         if not slack.has_bot or trigger_id is None:
             return self._responded(slack_buttons.form(incident, subject))
@@ -265,10 +270,10 @@ class _Press:
     def _resolved(self, subject: Subject) -> dict[str, Any]:
         typed = self._found.typed
         is_modal = self._found.kind is Kind.SUBMITTED
-        missing = slack_buttons.missing(typed)
-        if missing:
-            words = " ".join(missing.values())
-            return _ok({"response_action": "errors", "errors": missing}) if is_modal else self._told(words)
+        faults = slack_buttons.to_mend(typed)
+        if faults:
+            words = " ".join(faults.values())
+            return _ok({"response_action": "errors", "errors": faults}) if is_modal else self._told(words)
         reason, ticket = typed[slack_buttons.REASON], typed[slack_buttons.TICKET]
         result = answer(self._desk, self._request(subject, Action.RESOLVE, reason, ticket))
         if is_modal:
@@ -298,10 +303,12 @@ class _Press:
             return self._responded({"delete_original": True})  # the form has done its work
         return _ok()
 
-    def _told(self, words: str) -> dict[str, Any]:
+    def _told(self, words: str, incident: Incident | None = None) -> dict[str, Any]:
+        """Tell whoever pressed, with the buttons of an incident as it stands now where one is given."""
         if self._found.kind is Kind.SUBMITTED:
             return _ok(slack_buttons.told_in_modal(words))
-        return self._responded(slack_buttons.told(words))
+        blocks = slack_buttons.buttons(incident, self._desk.deployment) if incident is not None else ()
+        return self._responded(slack_buttons.told(words, blocks))
 
     def _responded(self, message: Mapping[str, Any]) -> dict[str, Any]:
         url = self._found.response_url

@@ -15,13 +15,15 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from rootwatch.alert import compose, shown, standing
+from rootwatch.alert import addresses, compose, says_something, shown, standing, story
 from rootwatch.audit.items import Step
 from rootwatch.audit.steps import chained
 from rootwatch.audit.store import AuditStore, Changes
 from rootwatch.detections.detection import Severity
 from rootwatch.errors import DamagedItemError, StoreConflictError
 from rootwatch.incident import (
+    LONGEST_REASON,
+    LONGEST_TICKET,
     AccountState,
     DueAlert,
     Incident,
@@ -43,8 +45,6 @@ MOST_TRIES: Final = 12
 MOST_STEPS: Final = 500
 """Steps of one incident that change no state: notes, and tries of people who may not. Moves are not bounded by it."""
 
-LONGEST_REASON: Final = 300
-LONGEST_TICKET: Final = 100
 LONGEST_NOTE: Final = 1000
 
 
@@ -125,8 +125,8 @@ class Person:
 class Request:
     """What a person wants to do. The texts are as they were typed.
 
-    `seen` is the number of moves that the person saw (`Triage.moves`); None for whoever asks for the present state
-    whatever it is.
+    `seen` is the number of moves that the person saw (`Triage.moves`), and `listed` how much they saw standing on the
+    incident (`Incident.listed`); None for whoever asks for the present state whatever it is.
     """
 
     incident_id: str
@@ -136,6 +136,7 @@ class Request:
     ticket: str = ""
     note: str = ""
     seen: int | None = None
+    listed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +198,17 @@ def decide(incident: Incident, request: Request, now: datetime, *, second_person
 
     """
     triage, action = incident.triage, request.action
+    too_long = _too_long(request)
+    if too_long is not None:
+        return too_long
     if action is Action.NOTE:
-        has_text = _typed(request.note, LONGEST_NOTE)
+        has_text = _typed(request.note)
         return Done(_touched(triage, now), StepKind.NOTED) if has_text else Refused("A note needs a text.")
     target = MOVES[action].get(triage.state)
     refused = _out_of_place(incident, request)
     if refused is not None or target is None:
         return refused or Refused(f"{standing(incident)}. {_INSTEAD[triage.state]} Nothing was changed.")
-    reason, ticket = _typed(request.reason, LONGEST_REASON), _typed(request.ticket, LONGEST_TICKET)
+    reason, ticket = _typed(request.reason), _typed(request.ticket)
     if action is Action.CONFIRM and triage.proposal is not None:
         reason, ticket = triage.proposal.reason, triage.proposal.ticket
     if action is Action.RESOLVE and second_person and incident.severity is Severity.CRITICAL:
@@ -236,9 +240,33 @@ def _out_of_place(incident: Incident, request: Request) -> Refused | None:
     if action in RESOLVING and person.bar:
         return Refused(person.bar, kept=True)
     if action is Action.CONFIRM:
-        return _not_confirmed(triage.proposal, person)
-    if action is Action.RESOLVE and not (request.reason.strip() and request.ticket.strip()):
+        return _not_confirmed(triage.proposal, person) or _not_looked_at(incident, request)
+    if action is Action.RESOLVE and not (says_something(request.reason) and says_something(request.ticket)):
         return Refused("A reason and a ticket are required to resolve an incident as expected.")
+    return _not_looked_at(incident, request)
+
+
+def _not_looked_at(incident: Incident, request: Request) -> Refused | None:
+    """Return why nobody may call expected what came after they looked: it would be covered, and nobody saw it."""
+    is_asked = request.action in {Action.RESOLVE, Action.CONFIRM}
+    if not is_asked or request.listed is None or request.listed == incident.listed:
+        return None
+    sources = addresses(incident.sources) or "no address that is stated"
+    by_now = f"By now: root from {sources}; {story(incident)}."
+    words = "Something new came after you looked, and this would cover it."
+    return Refused(f"{words} {by_now} Nothing was changed: look at it, then begin your answer anew.")
+
+
+def _too_long(request: Request) -> Refused | None:
+    typed = (
+        ("reason", request.reason, LONGEST_REASON),
+        ("ticket", request.ticket, LONGEST_TICKET),
+        ("note", request.note, LONGEST_NOTE),
+    )
+    for name, text, longest in typed:
+        if len(_typed(text)) > longest:
+            words = f"The {name} has {len(_typed(text))} characters, {longest} fit: shorten it. Nothing was changed."
+            return Refused(words)
     return None
 
 
@@ -273,9 +301,9 @@ def _touched(triage: Triage, now: datetime) -> Triage:
     return replace(triage, waiting_since=now, asked=0, asking=True)
 
 
-def _typed(text: str, longest: int) -> str:
-    """Return text as somebody typed it, on one line and bounded; whoever shows it cleans it."""
-    return " ".join(text.split())[:longest]
+def _typed(text: str) -> str:
+    """Return text as somebody typed it, on one line; whoever shows it cleans it."""
+    return " ".join(text.split())
 
 
 def _name(name: str) -> str:
@@ -344,7 +372,7 @@ def _write(  # noqa: PLR0913, PLR0917 - what one answer is made of
         before=incident.triage.state,
         after=triage.state,
         origin=person.origin,
-        note=_typed(request.note, LONGEST_NOTE),
+        note=_typed(request.note),
         reason=done.reason,
         ticket=done.ticket,
     )
@@ -397,7 +425,7 @@ _DONE: Final[Mapping[StepKind, str]] = MappingProxyType(
     {
         StepKind.ACKNOWLEDGED: "You have it: the escalation is stopped. Say what it was, or you are asked again.",
         StepKind.PROPOSED: "Proposed as expected. It is critical: a second person has to confirm it.",
-        StepKind.RESOLVED: "Resolved as expected: this covers the addresses and sessions listed on it, nothing else.",
+        StepKind.RESOLVED: "Resolved as expected: this covers root from {sources}, in these sessions, nothing else.",
         StepKind.SUSPECTED: "Marked as suspicious. Contain the account (runbook), then say so.",
         StepKind.CONTAINED: "Contained. Whatever root does from now on opens the incident again.",
         StepKind.CLOSED: "Closed.",
@@ -408,7 +436,8 @@ _DONE: Final[Mapping[StepKind, str]] = MappingProxyType(
 
 def done_words(kind: StepKind, incident: Incident) -> str:
     """Return what whoever took a step is told."""
-    return f"{_DONE[kind]} ({incident.id})"
+    words = _DONE[kind].format(sources=addresses(incident.sources) or "no address that is stated")
+    return f"{words} ({incident.id})"
 
 
 # --- questions -----------------------------------------------------------------------------------------------------

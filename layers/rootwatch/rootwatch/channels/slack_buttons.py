@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rootwatch.alert import shown, standing
+from rootwatch.alert import addresses, says_something, shown, standing, story
 from rootwatch.channels.forms import escaped, fitting, units
-from rootwatch.incident import Incident, TriageState
+from rootwatch.incident import LONGEST_REASON, LONGEST_TICKET, Incident, TriageState
 
 PREFIX: Final = "rootwatch:"
 TIMELINE: Final = "timeline"
@@ -39,6 +39,7 @@ _OFFERED: Final[Mapping[TriageState, tuple[str, ...]]] = {
     TriageState.EXPECTED: ("suspect",),
     TriageState.CLOSED: (),
 }
+_LISTED: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
 _VALUE: Final = re.compile(
     r"(?P<deployment>[A-Za-z][A-Za-z0-9-]{0,127}) (?P<incident>[0-9]{8}-[0-9a-f]{10}) (?P<moves>[0-9]{1,6})"
 )
@@ -46,22 +47,32 @@ _VALUE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a button is about: an incident of a deployment, and how many moves its message knew."""
+    """What a button is about: an incident of a deployment, and how many moves its message knew.
+
+    `listed` is how much stood on the incident then (`Incident.listed`); None on what an older version sent.
+    """
 
     deployment: str
     incident_id: str
     moves: int
+    listed: int | None = None
 
     @property
     def value(self) -> str:
         """Return what a button carries."""
-        return f"{self.deployment} {self.incident_id} {self.moves}"
+        value = f"{self.deployment} {self.incident_id} {self.moves}"
+        return value if self.listed is None else f"{value} {self.listed}"
 
 
 def subject_of(value: str) -> Subject | None:
     """Read what a button carried; None for what is none of ours."""
-    found = _VALUE.fullmatch(value)
-    return Subject(found["deployment"], found["incident"], int(found["moves"])) if found else None
+    *first, last = value.split(" ")
+    is_whole = len(first) == 3  # noqa: PLR2004 - deployment, incident and moves; an older version sent nothing more
+    found = _VALUE.fullmatch(" ".join(first) if is_whole else value)
+    if found is None or (is_whole and not _LISTED.fullmatch(last)):
+        return None
+    listed = int(last) if is_whole else None
+    return Subject(found["deployment"], found["incident"], int(found["moves"]), listed)
 
 
 def buttons(incident: Incident, deployment: str) -> list[dict[str, Any]]:
@@ -69,7 +80,7 @@ def buttons(incident: Incident, deployment: str) -> list[dict[str, Any]]:
     names = [*_OFFERED[incident.triage.state], TIMELINE]
     if incident.triage.proposal is not None:
         names[names.index("resolve")] = "confirm"
-    value = Subject(deployment, incident.id, incident.triage.moves).value
+    value = Subject(deployment, incident.id, incident.triage.moves, incident.listed).value
     return [{"type": "actions", "elements": [_button(name, value) for name in names]}]
 
 
@@ -113,39 +124,49 @@ def form(incident: Incident, subject: Subject) -> dict[str, Any]:
 
 
 def _about(incident: Incident) -> str:
-    sources = ", ".join(shown(source, 48) for source in incident.sources[:8]) or "no address is stated"
-    return f"Incident {incident.id}, account {shown(incident.account_id, 40)}, root from {sources}. {_COVERS}"
+    sources = addresses(incident.sources) or "no address that is stated"
+    where = f"Incident {incident.id}, account {shown(incident.account_id, 40)}, root from {sources}."
+    return f"{where} So far: {story(incident)}. {_COVERS}"
 
 
 def _inputs() -> list[dict[str, Any]]:
-    def ask(block_id: str, label: str, hint: str, longest: int) -> dict[str, Any]:
+    def ask(block_id: str, label: str, hint: str) -> dict[str, Any]:
         element = {
             "type": "plain_text_input",
             "action_id": block_id,
-            "max_length": longest,
+            "max_length": _LONGEST_TYPED[block_id],
             "placeholder": _plain(hint),
         }
         return {"type": "input", "block_id": block_id, "label": _plain(label), "element": element}
 
     return [
-        ask(REASON, "What was root needed for?", "replaced the MFA device", 300),
-        ask(TICKET, "Ticket", "OPS-1234", 100),
+        ask(REASON, "What was root needed for?", "replaced the MFA device"),
+        ask(TICKET, "Ticket", "OPS-1234"),
     ]
 
 
-def missing(typed: Mapping[str, str]) -> dict[str, str]:
-    """Return what is missing of reason and ticket, with words for whoever left it out."""
+_LONGEST_TYPED: Final[Mapping[str, int]] = {REASON: LONGEST_REASON, TICKET: LONGEST_TICKET}
+
+
+def to_mend(typed: Mapping[str, str]) -> dict[str, str]:
+    """Return what is missing or too long of reason and ticket, with words for whoever typed it."""
     words = {REASON: "Say what root was needed for.", TICKET: "Name the ticket."}
-    return {name: text for name, text in words.items() if not typed.get(name, "").strip()}
+    missing = {name: text for name, text in words.items() if not says_something(typed.get(name, ""))}
+    too_long = {
+        name: f"At most {longest} characters."
+        for name, longest in _LONGEST_TYPED.items()
+        if len(typed.get(name, "")) > longest
+    }
+    return missing | too_long
 
 
-def told(words: str) -> dict[str, Any]:
-    """Return a message that only whoever pressed sees."""
+def told(words: str, blocks: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """Return a message that only whoever pressed sees, with blocks of buttons where there is something to press."""
     return {
         "response_type": "ephemeral",
         "replace_original": False,
         "text": escaped(words, LONGEST_TEXT),
-        "blocks": [_section(words)],
+        "blocks": [_section(words), *blocks],
     }
 
 
