@@ -7,6 +7,7 @@ from rootwatch.settings import (
     DetectSettings,
     NotifySlackSettings,
     NotifySnsSettings,
+    TriageSettings,
     WatchdogSettings,
     environment,
     networks,
@@ -198,6 +199,35 @@ def test_watchdog() -> None:
     for name in WATCHDOG:
         with pytest.raises(SettingsError, match=name):
             WatchdogSettings.from_environment(WATCHDOG | {name: " "})
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"), [("", ()), ("5,15,30", (5, 15, 30)), (" 30, 5 ,15,5", (5, 15, 30)), ("9999", (9999,))]
+)
+def test_when_people_are_asked(text: str, minutes: tuple[int, ...]) -> None:
+    """Minutes may stand in any order: a watch that stood still for that would escalate nothing at all."""
+    settings = WatchdogSettings.from_environment(WATCHDOG | {"ESCALATE_HIGH": text})
+    assert settings.escalation_minutes == {"critical": (), "high": minutes, "medium": ()}
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "5,,15", "5;15", "five", "99999", "\u0665", "1.5", "5,", "\u00b2"])
+def test_minutes_that_are_none_are_named(text: str) -> None:
+    """What is no number of minutes is an error that names the variable."""
+    with pytest.raises(SettingsError, match="ESCALATE_MEDIUM"):
+        WatchdogSettings.from_environment(WATCHDOG | {"ESCALATE_MEDIUM": text})
+
+
+TRIAGE = {"TABLE_NAME": "audit", "STACK_NAME": "rootwatch", "SLACK_SECRET_ID": "rootwatch-slack"}
+
+
+def test_triage() -> None:
+    """Nobody may resolve on Slack unless named; blanks beside a name do not count, and a name is none."""
+    assert TriageSettings.from_environment(TRIAGE).slack_resolvers == ()
+    users = TriageSettings.from_environment(TRIAGE | {"SLACK_RESOLVERS": " U0123456789 , W1234567890"}).slack_resolvers
+    assert users == ("U0123456789", "W1234567890")
+    for text in ("dana", "U0123456789,", "u0123456789", "U0123456789 W1234567890"):
+        with pytest.raises(SettingsError, match="SLACK_RESOLVERS"):
+            TriageSettings.from_environment(TRIAGE | {"SLACK_RESOLVERS": text})
 
 
 def test_the_environment_is_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from itertools import pairwise
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -335,7 +334,7 @@ class WatchdogSettings:
             slack=NotifySlackSettings.from_environment(values),
             escalation_minutes=MappingProxyType(
                 {
-                    severity: _rising_minutes(values, f"ESCALATE_{severity.upper()}")
+                    severity: _minutes(values, f"ESCALATE_{severity.upper()}")
                     for severity in ("critical", "high", "medium")
                 }
             ),
@@ -389,14 +388,13 @@ class ReportSettings:
         )
 
 
-def _rising_minutes(values: Mapping[str, str], name: str) -> tuple[int, ...]:
+def _minutes(values: Mapping[str, str], name: str) -> tuple[int, ...]:
+    """Return moments in rising order, whatever their order: the watch must not stand still for one."""
     entries = [entry.strip() for entry in _entries(values, name)]
-    are_numbers = all(entry.isascii() and entry.isdigit() and len(entry) <= 4 for entry in entries)  # noqa: PLR2004
-    minutes = tuple(map(int, entries)) if are_numbers else (0,)
-    if any(later <= earlier for earlier, later in pairwise((0, *minutes))):
-        message = f"The environment variable {name} must be empty, or minutes that rise, such as 5,15,30."
+    if not all(re.fullmatch(r"[0-9]{1,4}", entry, re.ASCII) and int(entry) for entry in entries):
+        message = f"The environment variable {name} must be empty, or numbers of minutes from 1, such as 5,15,30."
         raise SettingsError(message)
-    return minutes
+    return tuple(sorted(set(map(int, entries))))
 
 
 def _idle_minutes(values: Mapping[str, str]) -> int:
