@@ -328,7 +328,24 @@ def test_an_answer_by_the_command(desk: Desk) -> None:
     [step] = wiring.reception().desk.store.steps(desk.incident.id)
     assert (step.by, step.via, step.origin) == (WHO, "aws", "access key ASIAIOSFODNN7EXAMPLE")
     [parent] = desk.world.slack.parents
-    assert "Answer: Acknowledged by assumed-role/Responder/dana" in json.dumps(desk.world.slack.current(parent.ts))
+    assert "Answer: Acknowledged by dana (role Responder)" in json.dumps(desk.world.slack.current(parent.ts))
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("sts::111122223333:assumed-role/AWSReservedSSO_SecurityResponder_0123456789abcdef/dana", "dana (role AWSRes"),
+        ("iam::111122223333:user/security/dana", "dana (IAM user)"),
+        ("sts::111122223333:federated-user/dana", "federated-user/dana"),
+    ],
+)
+def test_who_has_it_is_named_first(desk: Desk, name: str, called: str) -> None:
+    """However long the name of a role is, everybody reads who has the incident; the step has all of the ARN."""
+    assert by_command(desk, arn=f"arn:aws:{name}")["done"]
+    [step] = wiring.reception().desk.store.steps(desk.incident.id)
+    assert step.by == f"arn:aws:{name}"
+    [parent] = desk.world.slack.parents
+    assert f"Answer: Acknowledged by {called}" in json.dumps(desk.world.slack.current(parent.ts))
 
 
 def test_the_way_to_closed_by_the_command(desk: Desk) -> None:

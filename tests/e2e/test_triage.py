@@ -303,8 +303,8 @@ def test_the_same_by_the_command_alone(stage: Stage, tmp_path: Path) -> None:
     )
     assert run(stage, "ack", incident_id, **dana).returncode == 0
     again = by_command(stage, "ack", incident_id, **dana)
-    assert (again.exit_code, "Acknowledged by assumed-role/Responder/dana" in again.stderr) == (1, True)
-    wait_for(stage, ts, "Answer: Acknowledged by assumed-role/Responder/dana")
+    assert (again.exit_code, "Acknowledged by dana (role Responder)" in again.stderr) == (1, True)
+    wait_for(stage, ts, "Answer: Acknowledged by dana (role Responder)")
     let_nobody_answer(stage, 40, unanswered, "3 of 3")
     assert len(pager.wait_for(unanswered, 2)) == 2
     assert (questions(stage, incident_id), pager.woken(incident_id)) == (["1 of 3"], [woken])
@@ -313,7 +313,7 @@ def test_the_same_by_the_command_alone(stage: Stage, tmp_path: Path) -> None:
     for command in ("suspicious", "contain", "close"):
         done = by_command(stage, command, incident_id, **dana)
         assert done.exit_code == 0, done.stderr
-    wait_for(stage, ts, "Answer: Closed by assumed-role/Responder/dana")
+    wait_for(stage, ts, "Answer: Closed by dana (role Responder)")
     shown = [json.loads(line) for line in by_command(stage, "show", incident_id, "--json").stdout.splitlines()]
     steps = [(each["step"], each["by"].rpartition(":")[2]) for each in shown if each["kind"] == "step"]
     assert steps == [("escalated", "watchdog")] + [

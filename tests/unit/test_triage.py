@@ -268,7 +268,7 @@ def test_what_came_after_somebody_looked_is_not_expected(bench: Bench) -> None:
     assert same.listed == incident.listed
     done = bench.do(incident, Action.RESOLVE, seen=0, listed=incident.listed, **given_texts)
     assert done.done
-    assert "covers root from 203.0.113.7, 198.51.100.99" in done.words
+    assert "covers root from 203.0.113.7, 198.51.100.99 in" in done.words
 
 
 def test_what_came_after_the_proposal_is_not_confirmed_unseen(bench: Bench) -> None:

@@ -134,7 +134,19 @@ def _caller(arn: str, access_key_id: str, account_id: str) -> Person:
         raise RequestRefusedError(_UNAUTHORIZED, f"the credentials are of another account than {account_id}")
     if name == "root":
         raise RequestRefusedError(_UNAUTHORIZED, "root answers for nobody: use a role or an IAM user")
-    return Person(arn, name, "aws", f"access key {access_key_id}")
+    return Person(arn, _called(name), "aws", f"access key {access_key_id}")
+
+
+def _called(name: str) -> str:
+    """Return how people know whom an ARN names, the person first: "dana (role Responder)", "dana (IAM user)".
+
+    A role of IAM Identity Center has a name so long that nothing of the person would be left behind it.
+    """
+    kind, _, rest = name.partition("/")
+    path, _, person = rest.rpartition("/")
+    if kind == "assumed-role":
+        return f"{person} (role {path})"
+    return f"{person} (IAM user)" if kind == "user" else name
 
 
 def _command(command: Mapping[str, Any], person: Person) -> Request:

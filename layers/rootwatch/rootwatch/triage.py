@@ -425,7 +425,7 @@ _DONE: Final[Mapping[StepKind, str]] = MappingProxyType(
     {
         StepKind.ACKNOWLEDGED: "You have it: the escalation is stopped. Say what it was, or you are asked again.",
         StepKind.PROPOSED: "Proposed as expected. It is critical: a second person has to confirm it.",
-        StepKind.RESOLVED: "Resolved as expected: this covers root from {sources}, in these sessions, nothing else.",
+        StepKind.RESOLVED: "Resolved as expected. It covers root from {sources} in the sessions so far, nothing else.",
         StepKind.SUSPECTED: "Marked as suspicious. Contain the account (runbook), then say so.",
         StepKind.CONTAINED: "Contained. Whatever root does from now on opens the incident again.",
         StepKind.CLOSED: "Closed.",
@@ -564,7 +564,8 @@ def step_words(step: Step) -> str:
     if step.ticket or step.reason:
         words += f': {shown(step.ticket, LONGEST_TICKET)} "{shown(step.reason, LONGEST_REASON)}"'
     if step.note:
-        words += f': "{shown(step.note, LONGEST_NOTE)}"'
+        note = shown(step.note, LONGEST_NOTE)
+        words += f" ({note})" if step.via == "watchdog" else f': "{note}"'
     way = {"slack": "on Slack", "aws": "by the command", "watchdog": ""}.get(step.via, shown(step.via, 20))
     return f"{words} ({way})" if way else words
 
