@@ -465,6 +465,9 @@ def resolve(  # noqa: PLR0913 - the command's options
     if not confirm and not (reason.strip() and ticket.strip()):
         message = "--reason and --ticket are required, or --confirm for what somebody else proposed"
         raise typer.BadParameter(message)
+    if confirm and (reason or ticket):
+        message = "--confirm agrees with the reason and the ticket of the proposal: leave --reason and --ticket out"
+        raise typer.BadParameter(message)
     where = Where(stack, None, profile, region, endpoint_url)
     given = Given("confirm" if confirm else "resolve", reason, ticket, note)
     raise typer.Exit(run_answer(where, incident, given, as_json=json))

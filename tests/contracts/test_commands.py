@@ -1023,3 +1023,18 @@ def test_a_test_whose_ledger_was_removed_is_no_success(
     else:
         assert "slack: its ledger was removed from the audit table" in answer.out
         assert "sns: sent (id-1)" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "--reason and --ticket are required"),
+        (["--reason", "drill"], "--reason and --ticket are required"),
+        (["--confirm", "--reason", "drill"], "leave --reason and --ticket out"),
+    ],
+)
+def test_resolve_says_what_it_needs(options: list[str], words: str) -> None:
+    """What is missing, or would be left out silently, is said before anything is asked of AWS."""
+    refused = run("resolve", "20261103-0123456789", *options)
+    said = " ".join(refused.errors.replace("│", " ").split())
+    assert (refused.status, words in said) == (2, True), said

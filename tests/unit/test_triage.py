@@ -210,7 +210,7 @@ def test_a_second_person_confirms(bench: Bench) -> None:
     assert "proposed as expected by dana" in standing(proposed)
     assert "second person" in bench.do(incident, Action.CONFIRM).words
     by_the_command = replace(SAM, via="aws", id="arn:aws:iam::111122223333:role/dana")
-    assert "confirm it there" in bench.do(incident, Action.CONFIRM, by_the_command).words
+    assert "dana proposed it on Slack: confirm it on" in bench.do(incident, Action.CONFIRM, by_the_command).words
     assert bench.do(incident, Action.CONFIRM, SAM).done
     *_, step = bench.store.steps(incident.id)
     assert (step.by_name, step.reason, step.ticket, step.after) == ("sam", "drill", "OPS-2", "expected")

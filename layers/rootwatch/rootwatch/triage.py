@@ -277,7 +277,8 @@ def _not_confirmed(proposal: Proposal | None, person: Person) -> Refused | None:
         return Refused("You proposed it yourself: a second person has to confirm it.")
     if proposal.via != person.via:
         # One person may be known on Slack and to AWS, and nobody can tell.
-        return Refused(f"{_name(proposal.by_name)} proposed it by way of {proposal.via}: confirm it there, too.")
+        there = {"slack": "on Slack", "aws": "by the command"}.get(proposal.via, shown(proposal.via, 20))
+        return Refused(f"{_name(proposal.by_name)} proposed it {there}: confirm it {there}, too.")
     return None
 
 
