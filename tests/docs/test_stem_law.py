@@ -4,13 +4,17 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from rootwatch.alert import runbook_address
 from rootwatch.detections.catalogue import CATALOGUE
+from rootwatch.incident import Why
 from tests.builders.specimens import EVENTS, EXPECTATIONS, PROJECT
+from tests.unit.workbench import make_alert
 
 STEMS: Final = [detection.stem for detection in CATALOGUE]
 STATEFUL: Final = {detection.stem for detection in CATALOGUE if detection.rule is None}
@@ -64,6 +68,20 @@ def test_every_detection_has_its_row_and_its_section_in_the_list() -> None:
     text = (PROJECT / "docs" / "detections.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| \[`(\S+)`\]\(#(\S+)\)", text, re.MULTILINE) == [(each.id, each.stem) for each in CATALOGUE]
     assert _headings(text) == STEMS
+
+
+def test_alerts_link_to_the_section_that_they_need() -> None:
+    """A runbook's address gets the fragment of a heading that is there, as GitHub makes it, or keeps its own."""
+    anchors = {heading.lower().replace(" ", "-") for heading in _headings(RUNBOOK)}
+    alert = make_alert("access_key_created")
+    url = "https://wiki.example.com/runbook"
+    assert runbook_address(alert, url) == f"{url}#access_key_created"
+    assert runbook_address(alert, f"{url}#top") == f"{url}#top"
+    assert runbook_address(replace(alert, detections=("root.of_another_version> <x",)), url) == url
+    for why in Why:
+        address = runbook_address(replace(alert, why=(str(why),)), url)
+        assert address.partition("#")[2] in anchors
+    assert runbook_address(replace(alert, why=("new_source", "not_contained")), url) == f"{url}#takeover"
 
 
 def test_every_detection_has_its_section_in_the_runbook() -> None:

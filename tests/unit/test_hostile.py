@@ -79,7 +79,7 @@ def drawn(examples: int) -> settings:
     return settings(max_examples=examples, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 
 
-RUNBOOK: Final = "https://runbook.example.com/root"
+RUNBOOK: Final = "https://runbook.example.com/root#alerts"
 CHANNEL: Final = ("<!channel> ", f"<{RUNBOOK}|Runbook>")
 """The one mention and the one link that are ours."""
 PLACES: Final = (

@@ -186,7 +186,7 @@ def test_a_mail_says_what_matters_first() -> None:
             alert.reason,
             *(f"{number}. {step}" for number, step in enumerate(alert.next_steps, start=1)),
             DO_NOT,
-            f"Runbook: {RUNBOOK}",
+            f"Runbook: {RUNBOOK}#console_login_without_mfa",
             f"alert {alert.alert_id}",
             "---- Details ----",
             "Outcome: success",

@@ -1090,6 +1090,27 @@ def detection_title(detection_id: str) -> str:
     return detection.title if detection else detection_id
 
 
+def runbook_address(alert: Alert, runbook_url: str) -> str:
+    """Return the address of the section of docs/runbook.md that an alert needs, where the runbook is at `runbook_url`.
+
+    An address with a fragment of its own stays as it is, and so does one for a detection that is not in the catalogue.
+    """
+    if not runbook_url or "#" in runbook_url:
+        return runbook_url
+    reason = next((each for each in alert.why if each in _SECTIONS), None)
+    detection = BY_ID.get(alert.detections[0]) if alert.detections else None
+    section = _SECTIONS[reason] if reason else detection.stem if detection else ""
+    return f"{runbook_url}#{section}" if section else runbook_url
+
+
+_SECTIONS: Final[Mapping[str, str]] = {
+    Why.NOT_CONTAINED: "takeover",
+    Why.UNANSWERED: "first-five-minutes",
+    Why.SILENT: "answer-it",
+}
+"""Sections of the runbook for what is more urgent than the detection, by why the alert is told."""
+
+
 # --- acts and declarations in words --------------------------------------------------------------------------------
 
 

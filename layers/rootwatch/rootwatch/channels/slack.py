@@ -19,6 +19,7 @@ from rootwatch.alert import (
     Alert,
     clock,
     detection_title,
+    runbook_address,
     shown,
     standing,
     story,
@@ -110,9 +111,8 @@ def payload(alert: Alert, runbook_url: str = "", buttons: Sequence[dict[str, Any
         blocks.append({"type": "section", "text": _markdown(f"{_CHANNEL} nobody has answered this yet.")})
     blocks += [{"type": "rich_text", "elements": elements} for elements in (first, then) if elements]
     if runbook_url:
-        blocks.append(
-            {"type": "section", "text": _markdown(f"<{escaped(runbook_url, LONGEST_TEXT)}|Runbook>"), "expand": True}
-        )
+        address = escaped(runbook_address(alert, runbook_url), LONGEST_TEXT)
+        blocks.append({"type": "section", "text": _markdown(f"<{address}|Runbook>"), "expand": True})
     if alert.trust:
         blocks.append({"type": "context", "elements": [_plain(SEPARATOR.join(alert.trust), LONGEST_ELEMENT)]})
     blocks += buttons

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rootwatch.alert import DO_NOT, REPLAYED, SEPARATOR, TEST_KIND, Alert, detection_title, unlinked
+from rootwatch.alert import DO_NOT, REPLAYED, SEPARATOR, TEST_KIND, Alert, detection_title, runbook_address, unlinked
 from rootwatch.channels.forms import bare_words, mail_line
 from rootwatch.errors import DeliveryFailedError, MessageRefusedError
 
@@ -181,7 +181,7 @@ def email_text(alert: Alert, runbook_url: str = "") -> str:
     lines += [f"{number}. {step}" for number, step in enumerate(alert.next_steps, start=1)]
     lines.append(DO_NOT)
     if runbook_url:
-        lines.append(f"Runbook: {runbook_url}")
+        lines.append(f"Runbook: {runbook_address(alert, runbook_url)}")
     if alert.trust:
         lines += ["", SEPARATOR.join(alert.trust)]
     lines += ["", DETAILS]
