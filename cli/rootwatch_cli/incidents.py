@@ -99,7 +99,11 @@ def incident_document(incident: Incident) -> dict[str, object]:
 
 
 def _answered(incident: Incident) -> str:
-    return "not answered" if incident.triage.state is TriageState.OPEN else standing(incident)
+    return "not answered" if _is_unanswered(incident) else standing(incident)
+
+
+def _is_unanswered(incident: Incident) -> bool:
+    return incident.triage.state is TriageState.OPEN and incident.triage.proposal is None
 
 
 def span_of(incident: Incident) -> str:
@@ -134,5 +138,8 @@ def _print_list(incidents: Sequence[Incident], months: Sequence[str]) -> None:
     console.print(table)
     console.print()
     still_open = sum(incident.open for incident in incidents)
-    console.print(Text(f"{counted(len(incidents), 'incident')}, {still_open} open.", style="bold"), end=" ")
-    console.print(Text("One of them in full: rootwatch show INCIDENT"))
+    # One that ended waits for an answer all the same, if anybody was told of it.
+    unanswered = sum(_is_unanswered(each) and each.triage.alerted_at is not None for each in incidents)
+    words = f"{counted(len(incidents), 'incident')}, {still_open} open, {unanswered} not answered."
+    console.print(Text(words, style="bold"), end=" ")
+    console.print(Text("One in full: rootwatch show INCIDENT"))

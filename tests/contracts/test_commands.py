@@ -180,9 +180,24 @@ def test_incidents_are_listed_worst_first(command: Command, table: Table, store:
     assert "2026-11-03 02:13 to 02:20 UTC · 6 records" in words
     assert "stopped 1 trail" in words
     assert "3 reads" in words
-    assert "3 incidents, 2 open." in words
+    assert "3 incidents, 2 open, 3 not answered." in words
     assert max(map(len, answer.out.splitlines())) <= 80
     assert incident_of(store).id in answer.out
+
+
+def test_an_incident_that_ended_is_not_answered_by_that(command: Command, table: Table, store: AuditStore) -> None:
+    """What waits for an answer is counted, also where root is silent; a proposal is shown as one, not as no answer."""
+    record(table, "console_login_without_mfa", eventTime="2026-11-02T10:00:00Z")
+    [incident] = store.read_account(ACCOUNT, (), NOW).incidents
+    run_timers(ACCOUNT, make_recorder(table, datetime(2026, 11, 4, tzinfo=UTC)))
+    assert "1 incident, 0 open, 1 not answered." in " ".join(command("incidents", "--months", "120").out.split())
+    desk = triage.Desk(store, lambda: NOW, lambda _attempt: None, second_person=True)
+    dana = triage.Person("slack:T1/U1", "dana", "slack")
+    request = triage.Request(incident.id, triage.Action.RESOLVE, dana, "MFA device replaced", "OPS-1")
+    assert triage.answer(desk, request).done
+    words = " ".join(command("incidents", "--months", "120").out.split())
+    assert "Open, and proposed as expected by dana" in words
+    assert "1 incident, 0 open, 0 not answered." in words
 
 
 def test_incidents_as_json_lines(command: Command, table: Table, store: AuditStore) -> None:
