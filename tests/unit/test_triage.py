@@ -343,6 +343,11 @@ def test_a_new_detection_opens_it_again(bench: Bench) -> None:
     assert again.id == incident.id
     assert "reopened" in bench.told[-1]
     assert (again.open, again.triage.state, again.triage.waiting_since) == (True, TriageState.OPEN, bench.now)
+    assert standing(again) == "Opened again, 2026-11-03 12:06:00 UTC"
+    alert = bench.store.alert(again.id, again.alerts)
+    assert alert is not None
+    parent = slack.parent_payload(alert, again)
+    assert "Answer: nobody since it was opened again, 2026" in json.dumps(parent)
     assert again.triage.moves == incident.triage.moves + 1
     assert list(bench.store.unanswered()) == [incident.id]
 

@@ -23,7 +23,17 @@ from rootwatch.detections.activity import DENIED, WRITE
 from rootwatch.detections.catalogue import BY_ID, CATALOGUE
 from rootwatch.detections.detection import Detection, Finding, Severity, Stage
 from rootwatch.detections.organization import ASSUMED, task_policy
-from rootwatch.incident import FAILED_ACT, GENESIS, Damage, DueAlert, GatheredAct, Incident, SourceSeen, Why
+from rootwatch.incident import (
+    FAILED_ACT,
+    GENESIS,
+    Damage,
+    DueAlert,
+    GatheredAct,
+    Incident,
+    SourceSeen,
+    TriageState,
+    Why,
+)
 from rootwatch.record import NOT_FROM_CLOUDTRAIL, ActorKind, Mfa, Outcome, Record
 
 LONGEST_VALUE: Final = 160
@@ -341,7 +351,9 @@ def clock(moment: datetime) -> str:
 def standing(incident: Incident) -> str:
     """Return what people answered to an incident: "Acknowledged by dana, 2026-11-03 12:04:10 UTC"."""
     triage = incident.triage
-    words = triage.state.words.capitalize()
+    # Only news gives an open one a beginning of its own.
+    is_again = triage.state is TriageState.OPEN and triage.since is not None
+    words = "Opened again" if is_again else triage.state.words.capitalize()
     if triage.proposal is not None:
         words += f", and proposed as expected by {shown(triage.proposal.by_name, 80)}"
     by = f" by {shown(triage.by, 80)}" if triage.by else ""

@@ -179,8 +179,10 @@ def parent_payload(alert: Alert, incident: Incident | None, buttons: Sequence[di
 
 
 def _answered(incident: Incident) -> str:
-    is_open = incident.triage.state is TriageState.OPEN and incident.triage.proposal is None
-    return "nobody yet" if is_open else standing(incident)
+    triage = incident.triage
+    if triage.state is not TriageState.OPEN or triage.proposal is not None:
+        return standing(incident)
+    return f"nobody since it was opened again, {clock(triage.since)}" if triage.since else "nobody yet"
 
 
 def forms(
