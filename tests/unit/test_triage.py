@@ -391,6 +391,24 @@ def test_more_of_the_same_after_containment_opens_it_again(bench: Bench, actions
     assert len(bench.told) == 1
 
 
+@pytest.mark.parametrize("contained", [True, False])
+def test_a_contained_session_is_no_known_one(bench: Bench, contained: bool) -> None:  # noqa: FBT001 - both cases
+    """An intruder who waits until the incident has ended is told even if all they do is read, in the session that the
+    account knows: nothing of it should be alive. Without a containment a read in a known session stays silent.
+    """
+    incident = bench.record("console_login_without_mfa", **in_session("2026-11-03T12:00:00Z"))
+    bench.record("read", **in_session("2026-11-03T12:00:00Z"))
+    for action in (Action.SUSPECT, Action.CONTAIN) if contained else (Action.SUSPECT,):
+        assert bench.do(incident, action).done
+    bench.now += timedelta(minutes=90)
+    run_timers(ACCOUNT, bench.recorder)
+    bench.told.clear()
+    again = bench.record("read", **in_session("2026-11-03T12:00:00Z"))
+    assert again.id != incident.id
+    assert bench.told == ([("opened", "new_credential")] if contained else [])
+    assert bool(list(bench.store.unanswered()).count(again.id)) is contained
+
+
 def test_whoever_has_it_keeps_it(bench: Bench) -> None:
     """News of an acknowledged incident alerts, and does not take it from whoever is on it."""
     incident = bench.record("write", **in_session(SESSION))

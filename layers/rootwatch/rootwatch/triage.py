@@ -288,8 +288,8 @@ _INSTEAD: Final[Mapping[TriageState, str]] = MappingProxyType(
         _ACKNOWLEDGED: "It can be resolved as expected, or called suspicious.",
         _EXPECTED: "It can be called suspicious after all; news opens it again by itself.",
         _SUSPICIOUS: "It can be contained, or resolved as expected after all.",
-        _CONTAINED: "It can be closed; what root does after that opens it again by itself.",
-        _CLOSED: "News opens it again by itself.",
+        _CONTAINED: "It can be closed; whatever root does alerts again by itself.",
+        _CLOSED: "Whatever root does alerts again by itself.",
     }
 )
 """What can be done in each state."""
@@ -401,18 +401,21 @@ def write_step(  # noqa: PLR0913, PLR0917 - what one step is made of
         step = chained(step, incident.triage.chain)
         incident = replace(incident, triage=replace(incident.triage, chain=step.chain))
     damage = report_damage(before, now)
-    alerts = [*damage.alerts, *due]
+    state, alerts = damage.state, [*damage.alerts, *due]
+    if step is not None and step.after is _CONTAINED and step.before is not _CONTAINED:
+        # None of the sessions that the account knows should be alive: whichever acts is news, however long it waited.
+        state = replace(state, lineages=())
     told_of = next((each for each in damage.changed if each.id == incident.id), None)
     if told_of is not None:  # it is the one that tells of damage, and there is more of it
         incident = replace(told_of, triage=incident.triage)
     if step is not None and step.after.is_final and step.after is not step.before:
-        incident, told = close_by_triage(damage.state, incident, now)
+        incident, told = close_by_triage(state, incident, now)
         alerts += told
     name = desk.account_names.get(incident.account_id)
     composed = [compose(replace(each, account_name=name), desk.custodians) for each in alerts]
     changed = {each.id: each for each in (*damage.changed, incident)}
     changes = Changes(
-        accounts=[(before, with_incident(damage.state, incident))],
+        accounts=[(before, with_incident(state, incident))],
         events=(),
         incidents=list(changed.values()),
         alerts=composed,
@@ -428,7 +431,7 @@ _DONE: Final[Mapping[StepKind, str]] = MappingProxyType(
         StepKind.PROPOSED: "Proposed as expected. It is critical: a second person has to confirm it.",
         StepKind.RESOLVED: "Resolved as expected. It covers root from {sources} in the sessions so far, nothing else.",
         StepKind.SUSPECTED: "Marked as suspicious. Contain the account (runbook), then say so.",
-        StepKind.CONTAINED: "Contained. Whatever root does from now on opens the incident again.",
+        StepKind.CONTAINED: "Contained. Whatever root does from now on alerts again, however small it is.",
         StepKind.CLOSED: "Closed.",
         StepKind.NOTED: "The note is in the timeline.",
     }
