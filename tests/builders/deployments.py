@@ -232,7 +232,7 @@ def _topic(deployment: Deployment, topic: Resource) -> dict[str, Any]:
 
 
 def _secret(_: Deployment, _secret: Resource) -> dict[str, Any]:
-    return {"secretsmanager:GetSecretValue": {"form": "webhook"}, "slack:Accepts": {"accepted": True}}
+    return {"secretsmanager:GetSecretValue": {"form": "webhook", "signed": False}, "slack:Accepts": {"accepted": True}}
 
 
 def _bus(_: Deployment, bus: Resource) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rootwatch_cli.doctor import look
 from rootwatch_cli.doctor.checks import examine
 from rootwatch_cli.doctor.checks.verdict import State
 from rootwatch_cli.doctor.deployment import Deployment, NotAnswered, NotThere, Question
-from rootwatch_cli.slack_receiver import BOT_TOKEN, CHANNEL, Behaviour, SlackReceiver
+from rootwatch_cli.slack_receiver import BOT_TOKEN, CHANNEL, SIGNING_SECRET, Behaviour, SlackReceiver
 from tests.builders.deployments import TRAIL, sound_deployment
 
 EU_TRAIL = "arn:aws:cloudtrail:eu-west-1:999988887777:trail/organization"
@@ -249,6 +249,26 @@ def test_a_secret_of_another_form(
     assert word in what
     assert accepted is State.NOT_CHECKED
     assert receiver.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("signing_secret", "state"),
+    [(None, State.FAULT), ("", State.FAULT), ("xoxb-not-one", State.FAULT), (SIGNING_SECRET, State.OK)],
+)
+def test_buttons_need_a_signing_secret(
+    receiver: SlackReceiver, aws: dict[str, Any], signing_secret: str | None, state: State
+) -> None:
+    """With buttons and a secret that can check no press, doctor says that they do nothing, and never the secret."""
+    described = aws["cloudformation:describe_stacks"]["Stacks"][0]
+    buttons = {"ParameterKey": "SlackButtons", "ParameterValue": "true"}
+    others = [each for each in described["Parameters"] if each["ParameterKey"] != "SlackButtons"]
+    aws["cloudformation:describe_stacks"] = {"Stacks": [{**described, "Parameters": [*others, buttons]}]}
+    secret = {"webhook_url": receiver.webhook_url, "signing_secret": signing_secret}
+    (found, what), _, deployed = slack_states(secret, receiver.origin, aws)
+
+    assert found is state
+    assert ("every press is refused" in what) is (state is State.FAULT)
+    assert SIGNING_SECRET not in deployed
 
 
 def test_slack_refuses_or_is_out_of_reach(receiver: SlackReceiver, aws: dict[str, Any]) -> None:

@@ -372,6 +372,9 @@ SPOILT = {
     "secret empty": Spoilt(
         "slack-secret", WARNING, "not set up", answered(SECRET, "SlackSecret", {"form": "none"})
     ),
+    "buttons without a signing secret": Spoilt(
+        "slack-secret", FAULT, "every press is refused", parameter("SlackButtons", "true")
+    ),
     "Slack refuses": Spoilt(
         "slack", FAULT, "removed",
         answered("slack:Accepts", "SlackSecret", {"accepted": False, "why": "the webhook was removed"}),

@@ -15,7 +15,8 @@ from botocore import exceptions
 from rootwatch.alert import visible
 from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.channels import slack, slack_bot
-from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError, StoreError
+from rootwatch.channels.slack_request import signing_secret
+from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError, RequestRefusedError, StoreError
 from rootwatch_cli.deployed import StackNotFoundError, Where, clients, described_stack, in_words, physical_ids
 from rootwatch_cli.doctor.checks import forwarding
 from rootwatch_cli.doctor.checks.rules import PROBES, place_of_rule
@@ -224,17 +225,23 @@ def _read(client: Client, secret: Resource) -> object:
 
 
 def _form(read: Callable[[], object], origin: str) -> Answer:
-    """Return the form of Slack's secret, or what is wrong with it; never what it holds."""
+    """Return the form of Slack's secret, and whether it can check presses, or what is wrong; never what it holds."""
     try:
         secret = read()
     except ValueError:
         return {"problem": "Slack's secret is not JSON."}
     try:
         if slack_bot.bot_secret(secret) is not None:
-            return {"form": "bot"}
-        return {"form": "webhook" if slack.webhook_address(secret, origin) else "none"}
+            form = "bot"
+        else:
+            form = "webhook" if slack.webhook_address(secret, origin) else "none"
     except DeliveryRefusedError as error:
         return {"problem": str(error)}
+    try:
+        signing_secret(secret)
+    except RequestRefusedError:
+        return {"form": form, "signed": False}
+    return {"form": form, "signed": True}
 
 
 def _accepted(read: Callable[[], object], origin: str) -> Answer:

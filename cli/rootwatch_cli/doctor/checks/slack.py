@@ -31,6 +31,12 @@ def secret(deployment: Deployment, secret: Resource) -> Iterator[Verdict]:
     elif answer["form"] == "none":
         what = "Slack is not set up: its secret is empty, and alerts for Slack are kept as unconfigured"
         yield warning(what, _put_secret(deployment, secret))
+    elif deployment.parameter("SlackButtons") == "true" and not answer["signed"]:
+        what = (
+            'the buttons do nothing: Slack\'s secret holds no "signing_secret" of the app, so every press is refused '
+            "(docs/slack.md, step 3)"
+        )
+        yield fault(what, _put_secret(deployment, secret))
 
 
 def accepted(deployment: Deployment, secret: Resource) -> Iterator[Verdict]:
