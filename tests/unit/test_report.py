@@ -24,11 +24,13 @@ from rootwatch.audit.table import Item
 from rootwatch.context.surroundings import ACCOUNT_NAME, Remembered, Subject
 from rootwatch.coverage import Place
 from rootwatch.errors import ReportError, StoreUnavailableError
+from rootwatch.pipeline import detect_messages
 from rootwatch.report import charts, files, html
 from rootwatch.report.files import Written
 from rootwatch.report.model import AccountStatement, ChainResult, ExceptionKind, Origin, Policy, Report, period_of
 from rootwatch.report.policy import policy_documents
 from rootwatch.report.posture import Postures, read_credential_report, with_summary
+from tests.builders import build_envelope
 from tests.builders.hostile import HOSTILE_TEXTS
 from tests.contracts.test_store import _remove
 from tests.unit import html_rules
@@ -50,7 +52,7 @@ from tests.unit.report_world import (
 )
 from tests.unit.test_declared_use import declare
 from tests.unit.test_report_model import credential_report
-from tests.unit.workbench import ACCOUNT, CheckedTable
+from tests.unit.workbench import ACCOUNT, CheckedTable, make_message, make_recorder
 
 ANY_TEXT = (
     "event_name", "region", "source_owner", "source_country", "source_ip", "event_id", "actor", "outcome", "severity",
@@ -254,6 +256,31 @@ def test_the_exceptions_of_a_bad_night(tmp_path: Path) -> None:
         ExceptionKind.NEVER_CLOSED: 2,
         ExceptionKind.MONITORING_GAP: 30,
     }
+
+
+@pytest.mark.parametrize(
+    ("made", "is_told"),
+    [("2026-12-01T00:15:00Z", True), ("2026-12-01T00:10:00Z", False), ("2026-11-30T23:59:00Z", False)],
+)
+def test_an_alert_of_the_last_minutes_waits_beyond_the_month(tmp_path: Path, made: str, is_told: bool) -> None:  # noqa: FBT001
+    """Who was alerted shortly before midnight has his minutes, and not until for ever: no other report tells of it."""
+    table = CheckedTable()
+    record(table, "console_login", "2026-11-30T23:55:00Z")
+    send_all(table)
+    report = make(table, tmp_path, now=datetime.fromisoformat(made)).report
+
+    assert (ExceptionKind.UNACKNOWLEDGED in found(report)) is is_told
+
+
+def test_an_alert_of_a_late_record_waits_for_an_answer_too(tmp_path: Path) -> None:
+    """A record that came days after its month is alerted then, and nobody's silence is forgiven for that."""
+    table = CheckedTable()
+    envelope = build_envelope("console_login", eventTime="2026-11-30T23:00:00Z", sourceIPAddress="203.0.113.7")
+    came = datetime(2026, 12, 3, tzinfo=UTC)
+    detect_messages([make_message(envelope, sent_at=came)], make_recorder(table, came))
+    send_all(table)
+
+    assert ExceptionKind.UNACKNOWLEDGED in found(make(table, tmp_path, now=came + timedelta(days=1)).report)
 
 
 def test_an_address_of_an_earlier_month_is_not_new(tmp_path: Path) -> None:

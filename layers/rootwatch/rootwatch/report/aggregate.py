@@ -787,7 +787,8 @@ def _exceptions_of(
         yield from (kind for kind, holds in of_use if holds)
     if reading.origin is Origin.FILES or review.alerted_at is None:
         return
-    if (review.acknowledged_at or period.until) - review.alerted_at > reading.acknowledge_within:
+    # An alert of the month's last minutes, or of a record that came after it, waits for an answer beyond its end.
+    if (review.acknowledged_at or period.asked_at) - review.alerted_at > reading.acknowledge_within:
         yield ExceptionKind.UNACKNOWLEDGED
     if review.is_open:
         yield ExceptionKind.NEVER_CLOSED

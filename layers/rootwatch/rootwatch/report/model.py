@@ -22,12 +22,16 @@ _MONTH: Final = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A calendar month in UTC, half open: `first` belongs to it, `end` does not. `until` is how far it has come."""
+    """A calendar month in UTC, half open: `first` belongs to it, `end` does not.
+
+    `until` is how far it has come, `asked_at` when that was asked, which may be long after its end.
+    """
 
     name: str
     first: datetime
     end: datetime
     until: datetime
+    asked_at: datetime
 
     @property
     def in_progress(self) -> bool:
@@ -85,7 +89,7 @@ def period_of(name: str, now: datetime) -> Period:
         message = f"{name} has not begun yet: there is nothing to report before {first:%Y-%m-%d} 00:00 UTC."
         raise ReportError(message)
     end = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
-    return Period(name, first, end, min(now, end))
+    return Period(name, first, end, min(now, end), now)
 
 
 class Origin(StrEnum):
