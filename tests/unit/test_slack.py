@@ -333,10 +333,15 @@ def test_a_message_that_slack_takes_has_a_receipt() -> None:
     assert all(0 < seconds <= 30 for seconds in arguments["timeout"])
 
 
-def test_a_receipt_is_bounded_and_never_empty() -> None:
-    """Whatever stands in a good answer, the receipt is short and says something."""
-    assert post(FakeSession(answer(200, "")), ADDRESS, {}) == "ok"
-    assert len(post(FakeSession(answer(200, "x" * 10_000)), ADDRESS, {})) == 100
+@pytest.mark.parametrize(
+    "text", ["", "<html>log in</html>", '{"ok": true}', '{"ok": false, "error": "no_service"}', "okay", "x" * 10_000]
+)
+def test_an_answer_that_does_not_say_ok_is_no_receipt(text: str) -> None:
+    """A proxy's page or a workflow's trigger takes every message with 200 and shows it to nobody: that is not sent."""
+    with pytest.raises(DeliveryFailedError, match="did not say ok"):
+        post(FakeSession(answer(200, text)), ADDRESS, {"text": "x"})
+    with pytest.raises(DeliveryFailedError, match="did not say ok"):
+        prove(FakeSession(answer(200, text)), ADDRESS)
 
 
 @pytest.mark.parametrize(
@@ -351,6 +356,8 @@ def test_a_receipt_is_bounded_and_never_empty() -> None:
         (answer(503), DeliveryFailedError, "503"),
         (answer(302, Location=ADDRESS), DeliveryFailedError, "302"),
         (answer(204), DeliveryFailedError, "204"),
+        (answer(408, ADDRESS), DeliveryFailedError, "408"),
+        (answer(425), DeliveryFailedError, "425"),
         (answer(429), DeliveryFailedError, "429"),
         (requests.ConnectionError(f"failed: {ADDRESS}"), DeliveryFailedError, "ConnectionError"),
         (requests.Timeout(ADDRESS), DeliveryFailedError, "Timeout"),
@@ -374,9 +381,10 @@ def test_an_error_says_what_is_wrong_and_never_the_address(
     ("stated", "seconds"),
     [("30", 30.0), ("0", 0.0), ("", None), ("soon", None), ("-1", None), ("1e9", None), ("9" * 50, None), ("٣", None)],
 )
-def test_the_wait_that_slack_asks_for(stated: str, seconds: float | None) -> None:
+@pytest.mark.parametrize("status", [429, 503])
+def test_the_wait_that_slack_asks_for(status: int, stated: str, seconds: float | None) -> None:
     """Retry-After is taken in seconds, and only where it is a plain number that makes sense."""
-    response = answer(429, **{"Retry-After": stated})
+    response = answer(status, **{"Retry-After": stated})
     with pytest.raises(DeliveryFailedError) as caught:
         post(FakeSession(response), ADDRESS, {})
     assert caught.value.retry_after == seconds

@@ -51,6 +51,8 @@ _TOO_MANY: Final = 429
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 _FORM_STATUSES: Final = frozenset({400, 413})
+_PASSING_STATUSES: Final = frozenset({408, 425})
+"""A request that took too long or came too early: with that, nothing is said of the message."""
 _CODE: Final = re.compile(r"[a-z_]{1,40}")
 """An error code of Slack's. Nothing of this shape can hold the webhook's address or a token."""
 
@@ -274,16 +276,26 @@ def post(session: "Session", address: str, message: Mapping[str, Any]) -> str:
     """Post a message to the webhook and return Slack's answer `ok`, which is the receipt.
 
     Raises:
-        DeliveryFailedError: Slack is out of reach, overloaded (5xx) or asks us to wait (429); a retry helps, after
-            `retry_after` seconds where Slack names them.
+        DeliveryFailedError: as `exchange`, or something answered that is no incoming webhook of Slack's: a proxy's
+            page, or a workflow's trigger, takes the message and shows it to nobody.
         MessageRefusedError: Slack does not take this form of the message; a plainer one may pass.
         DeliveryRefusedError: Slack refused it for good; the message says in words what to mend.
 
     """
     answer = exchange(session, address, message)
-    if answer.status_code == _OK:
-        return answer.text[:100] or "ok"
-    raise _refusal(answer)
+    if answer.status_code != _OK:
+        raise _refusal(answer)
+    if answer.text.strip() != RECEIPT:
+        raise DeliveryFailedError(NO_RECEIPT)
+    return RECEIPT
+
+
+RECEIPT: Final = "ok"
+"""https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks : a plain text, and nothing else."""
+NO_RECEIPT: Final = (
+    "What answered (200) did not say ok, as Slack's incoming webhooks do: nobody knows whether the message is there; "
+    "store the address of an incoming webhook in the secret."
+)
 
 
 def prove(session: "Session", address: str) -> str:
@@ -299,6 +311,8 @@ def prove(session: "Session", address: str) -> str:
     answer = exchange(session, address, {})
     if answer.status_code != _OK and answer.text.strip() not in {"no_text", "invalid_payload"}:
         raise _refusal(answer)
+    if answer.status_code == _OK and answer.text.strip() != RECEIPT:
+        raise DeliveryFailedError(NO_RECEIPT)
     return "webhook accepted"
 
 
@@ -321,11 +335,11 @@ def exchange(
     *,
     form: bool = False,
 ) -> "Response":
-    """Post JSON, or a form, to Slack and return an answer that says yes (200) or no (4xx, but for 429).
+    """Post JSON, or a form, to Slack and return an answer that says yes (200) or no (4xx).
 
     Raises:
-        DeliveryFailedError: Slack is out of reach, overloaded (5xx) or asks us to wait (429); a retry helps, after
-            `retry_after` seconds where Slack names them.
+        DeliveryFailedError: Slack is out of reach, overloaded (5xx), took too long (408, 425) or asks us to wait (429);
+            a retry helps, after `retry_after` seconds where Slack names them.
 
     """
     import requests  # noqa: PLC0415 - only the Slack notifier pays for this import
@@ -345,9 +359,10 @@ def exchange(
         raise DeliveryFailedError(text) from None
     if answer.status_code == _TOO_MANY:
         raise asked_to_wait(answer)
-    if answer.status_code != _OK and not _CLIENT_ERROR <= answer.status_code < _SERVER_ERROR:
+    is_refusal = _CLIENT_ERROR <= answer.status_code < _SERVER_ERROR and answer.status_code not in _PASSING_STATUSES
+    if answer.status_code != _OK and not is_refusal:
         text = f"Slack did not take the message ({answer.status_code})."
-        raise DeliveryFailedError(text)
+        raise DeliveryFailedError(text, retry_after=_seconds(answer.headers.get("Retry-After")))
     return answer
 
 
