@@ -211,6 +211,20 @@ def test_a_lease_outlives_only_a_sender_that_died(desk: Desk) -> None:
     assert desk.deliver(Channel(Sent("ok"))) is DeliveryState.SENT
 
 
+def test_nobody_holds_an_alert_back_with_a_lease_without_end(desk: Desk) -> None:
+    """A lease that reaches further than a sender's can is none: whoever writes it into the table gains nothing."""
+    desk.store.write_delivery(desk.ledger, replace(desk.ledger, lease_until=NOW + timedelta(days=365)))
+    assert desk.deliver(Channel(Sent("ok"))) is DeliveryState.SENT
+
+
+def test_a_lease_of_a_clock_that_is_ahead_is_respected(desk: Desk) -> None:
+    """Two senders' clocks need not agree to the second."""
+    ahead = NOW + LEASE + timedelta(seconds=20)
+    desk.store.write_delivery(desk.ledger, replace(desk.ledger, lease_until=ahead))
+    with pytest.raises(DeliveryFailedError, match="right now"):
+        desk.deliver(Channel(Sent("twice")))
+
+
 def test_the_ledger_keeps_the_last_attempts_and_counts_all(desk: Desk) -> None:
     """A channel that fails for long has a bounded ledger and a true count."""
     channel = Channel(DeliveryFailedError("out"))

@@ -277,6 +277,15 @@ def test_a_sender_that_dies_costs_an_orphan_and_no_alert(desk: Desk) -> None:
     assert len(desk.slack.parents) == 2
 
 
+def test_a_claim_without_end_keeps_no_alert_back(desk: Desk) -> None:
+    """One that reaches further than a sender's can is none: whoever writes it into the table gains nothing."""
+    desk.send(1)
+    forged = replace(desk.thread, parent=None, claimed_until=desk.now + timedelta(days=365))
+    desk.store.write_thread(desk.thread, forged)
+    desk.send(2)
+    assert len(desk.slack.replies(str(desk.thread.parent))) == 1
+
+
 def test_where_the_thread_is_cannot_be_kept(desk: Desk) -> None:
     """The alert is sent all the same, which is noted; the next alert begins another thread."""
 

@@ -452,6 +452,14 @@ def test_a_live_lease_is_respected(down: Bench) -> None:
     assert down.run_after(MINUTE).counts == {"DeliveriesSent": 1}
 
 
+def test_a_lease_without_end_keeps_no_alert_from_being_sent_again(down: Bench) -> None:
+    """One that reaches further than a sender's can is none, here as in the notifiers."""
+    ledger = down.ledgers()[ACCOUNTS[0]]
+    down.store.write_delivery(ledger, replace(ledger, lease_until=down.now + timedelta(days=365)))
+    down.slack.all_fail(None)
+    assert down.run_after(SEND_AGAIN_AFTER + MINUTE).counts == {"DeliveriesSent": len(ACCOUNTS)}
+
+
 def test_an_index_that_is_behind_sends_nothing_twice(down: Bench) -> None:
     """The ledger decides, not the index: what was sent a moment ago is neither sent again nor told as trouble."""
     stale = {refused: list(down.store.undelivered("slack", refused=refused)) for refused in (False, True)}

@@ -26,6 +26,8 @@ from rootwatch.errors import (
 
 LEASE: Final = timedelta(seconds=90)
 """Longer than a notifier may run, so that a lease only outlives a sender that died."""
+LONGEST_LEASE: Final = 2 * LEASE
+"""What reaches further is none, as far as two senders' clocks may differ: it would hold an alert back for ever."""
 
 MOST_ATTEMPTS_KEPT: Final = 20
 
@@ -204,8 +206,13 @@ def prove_channel(
     return proven.state
 
 
+def is_leased(delivery: Delivery, now: datetime) -> bool:
+    """Return whether somebody is sending the alert at the moment `now` (UTC)."""
+    return delivery.lease_until is not None and now < delivery.lease_until <= now + LONGEST_LEASE
+
+
 def _leased(store: AuditStore, delivery: Delivery, now: datetime) -> Delivery:
-    if delivery.lease_until is not None and delivery.lease_until > now:
+    if delivery.lease_until is not None and is_leased(delivery, now):
         message = "Somebody else is sending this alert right now."
         raise DeliveryFailedError(message, retry_after=(delivery.lease_until - now).total_seconds())
     try:

@@ -136,7 +136,9 @@ def _thread(
 def _claimed(store: AuditStore, found: Thread | None, bot: SlackBot, alert: Alert, now: datetime) -> Thread:
     """Keep everybody else from beginning this thread, or raise where somebody else is at it."""
     message = "Somebody else is beginning this incident's thread right now."
-    if found is not None and found.claimed_until is not None and found.claimed_until > now:
+    # One that reaches further than any of ours, and the clocks of two senders apart, is no claim: it would keep every
+    # alert of the incident back.
+    if found is not None and found.claimed_until is not None and now < found.claimed_until <= now + 2 * CLAIM:
         raise DeliveryFailedError(message, retry_after=(found.claimed_until - now).total_seconds())
     fresh = Thread(alert.incident_id, alert.account_id, CHANNEL, bot.channel, claimed_until=now + CLAIM)
     try:

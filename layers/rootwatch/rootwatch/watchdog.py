@@ -29,7 +29,7 @@ from rootwatch.audit.items import (
 from rootwatch.audit.store import AuditStore
 from rootwatch.audit.table import IndexEntry, Key
 from rootwatch.channels.notice import Notice, make_notice
-from rootwatch.delivery import Sender, Sent, Unconfigured, deliver
+from rootwatch.delivery import Sender, Sent, Unconfigured, deliver, is_leased
 from rootwatch.errors import (
     DamagedItemError,
     DeliveryFailedError,
@@ -355,8 +355,7 @@ class _Run:
         return _Took.NO if state is DeliveryState.FAILED else _Took.YES
 
     def _is_due(self, delivery: Delivery, now: datetime, *, refused: bool) -> bool:
-        leased = delivery.lease_until is not None and delivery.lease_until > now
-        return not leased and delivery.refused is refused and _undelivered(delivery)
+        return not is_leased(delivery, now) and delivery.refused is refused and _undelivered(delivery)
 
     # --- trouble on a channel --------------------------------------------------------------------------------------
 
