@@ -1,8 +1,11 @@
 """Each sender against a service that behaves like the real one: Slack's webhook on loopback, SNS on moto."""
 
 import json
+import socket
+import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
@@ -13,8 +16,10 @@ import requests
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, NoCredentialsError
 from moto import mock_aws
 
+from rootwatch import wiring
 from rootwatch.channels import slack, sns
 from rootwatch.errors import DeliveryError, DeliveryFailedError, DeliveryRefusedError, MessageRefusedError
+from rootwatch.timed_session import MOST_BYTES, TimedSession
 from rootwatch_cli.slack_receiver import WEBHOOK_PATH, Behaviour, SlackReceiver
 from tests.builders import specimen_stems
 from tests.unit.workbench import make_alert
@@ -35,9 +40,8 @@ def receiver() -> Iterator[SlackReceiver]:
 
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
-    """A session as the notifier has it."""
-    with requests.Session() as session:
-        session.trust_env = False
+    """A session as the notifier has it, in less of a hurry than a busy machine."""
+    with TimedSession(30.0) as session:
         yield session
 
 
@@ -235,6 +239,109 @@ class TestSlack:
         told = "".join(traceback.format_exception(caught.value))
         assert SECRET not in told
         assert "evil" not in told
+
+
+def _odd_slack(*parts: bytes, drips: bytes = b"") -> tuple[str, Callable[[], None]]:
+    """Serve one answer made of these parts, and then perhaps a byte every while for ever; return address and end."""
+    released, server = threading.Event(), socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError), server, server.accept()[0] as connection, connection.makefile("rb") as request:
+            lines = list(iter(request.readline, b"\r\n"))  # all of it: what is left unread resets the connection
+            request.read(sum(int(line.split()[1]) for line in lines if line.lower().startswith(b"content-length:")))
+            for part in parts:
+                connection.sendall(part)
+            while drips and not released.wait(0.02):
+                connection.sendall(drips)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+
+    def end() -> None:
+        released.set()
+        thread.join(10)
+
+    return f"http://127.0.0.1:{server.getsockname()[1]}{WEBHOOK_PATH}", end
+
+
+HEAD = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n"
+
+
+class TestOddAnswers:
+    """Whatever Slack, or what stands before it, answers, `post` is over in time and takes little of it."""
+
+    @pytest.mark.parametrize(
+        ("sent", "drips"),
+        [(b"HTTP/1.1 200 OK\r\nX-Drip: ", b"x"), (HEAD % (200, 60_000) + b"\r\n", b"o"), (b"", b"H")],
+        ids=["headers", "body", "status"],
+    )
+    def test_an_answer_that_drips_is_given_up_in_time(self, sent: bytes, drips: bytes) -> None:
+        """A byte now and then does not hold up the alerts behind it. If it did, this would not end."""
+        address, end = _odd_slack(sent, drips=drips)
+        with TimedSession(0.5) as session:
+            assert "(Timeout)" in str(_fails(session, address))
+        end()
+
+    def test_nor_does_whoever_watches_from_outside(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The address that the watchdog calls is anybody's: what drips there costs a moment."""
+        monkeypatch.setattr(wiring, "_OUTSIDE_SECONDS", (0.2, 0.3))
+        address, end = _odd_slack(drips=b"H")
+        with pytest.raises(DeliveryFailedError, match="out of reach"):
+            wiring._outside_watchdog(address)()
+        end()
+
+    def test_the_next_message_has_its_own_time(self, receiver: SlackReceiver) -> None:
+        """A connection that was cut says nothing of the next one."""
+        address, end = _odd_slack(b"HTTP/1.1 200 OK\r\nX-Drip: ", drips=b"x")
+        with TimedSession(0.5) as session:
+            _fails(session, address)
+            end()
+            for _ in range(3):
+                assert slack.post(session, receiver.webhook_url, slack.payload(make_alert())) == "ok"
+
+    def test_of_a_body_without_end_little_is_kept(self) -> None:
+        """A page of megabytes is neither kept nor searched for its encoding, and its status counts."""
+        address, end = _odd_slack(HEAD % (404, 2**30) + b"\r\n", *[b"<html>\xff\xfe" * 100_000] * 20)
+        with TimedSession(30.0) as session:
+            assert "(404)" in str(_fails(session, address))
+            answer = session.post(_odd_slack(HEAD % (200, 3 * MOST_BYTES) + b"\r\n", b"x" * 3 * MOST_BYTES)[0])
+        end()
+        assert len(answer.content) == MOST_BYTES
+
+    def test_where_a_redirect_leads_is_not_asked(self, session: requests.Session) -> None:
+        """To find that out, `requests` would read all of its body."""
+        leads = b"Location: https://evil.example.com/\r\n\r\n"
+        address, end = _odd_slack(HEAD % (302, 2 * MOST_BYTES) + leads, b"x" * 2 * MOST_BYTES)
+        answer = session.post(address, allow_redirects=False)
+        end()
+        assert (answer.status_code, answer.next) == (302, None)
+
+    @pytest.mark.parametrize("encoding", ["idna", "punycode", "undefined", "rot13", "utf-16", "no-such-encoding", ""])
+    def test_an_encoding_that_cannot_be_used_is_none(self, session: requests.Session, encoding: str) -> None:
+        """Slack's codes are plain letters, whatever a header says of them."""
+        kind = f"Content-Type: text/plain; charset={encoding}\r\n\r\n".encode()
+        address, end = _odd_slack(HEAD % (404, 10) + kind, b"no_service")
+        assert "removed or switched off" in str(_fails(session, address))
+        end()
+
+    @pytest.mark.parametrize(
+        "parts",
+        [
+            [HEAD % (200, 2) + b"Content-Encoding: gzip\r\n\r\n", b"ok"],
+            [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n"],
+            [HEAD % (200, 50) + b"\r\n", b"ok"],
+            [HEAD % (200, 9) + b"\r\n", b"\xff\xfe\x00ok\x1b[m"],
+            [b"\x00\xff garbage\r\n\r\n"],
+            [b"ok"],
+            [b""],
+        ],
+        ids=["not gzip", "no chunk", "cut short", "not UTF-8", "garbage", "no headers", "nothing"],
+    )
+    def test_a_broken_answer_is_tried_again(self, session: requests.Session, parts: list[bytes]) -> None:
+        """None of them is a receipt, and none a refusal for good."""
+        address, end = _odd_slack(*parts)
+        assert type(_fails(session, address)) is DeliveryFailedError
+        end()
 
 
 REFUSED = ("InvalidParameter", "InvalidParameterValue", "ValidationError", "ValidationException")

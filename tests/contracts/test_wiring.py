@@ -186,9 +186,9 @@ def test_what_is_not_asked_is_not_imported() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_publishes_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten publishes take at least nine fifths of a second: over ten a second, SNS suspends e-mail subscriptions."""
-    moments, waits = [1_000.0], []
+def _clock(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[float]]:
+    """A clock that only waiting moves: the moment that it shows, and how long was waited each time."""
+    moments, waits = [1_000.0], list[float]()
 
     class Time:
         @staticmethod
@@ -201,6 +201,12 @@ def test_publishes_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
             moments[0] += seconds
 
     monkeypatch.setattr(wiring, "time", Time)
+    return moments, waits
+
+
+def test_publishes_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten publishes take at least nine fifths of a second: over ten a second, SNS suspends e-mail subscriptions."""
+    moments, waits = _clock(monkeypatch)
     pace = wiring._Pace(wiring._SECONDS_PER_PUBLISH)
     for _ in range(10):
         pace.wait()
@@ -208,3 +214,23 @@ def test_publishes_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     moments[0] += 60
     pace.wait()
     assert len(waits) == 9
+
+
+@pytest.mark.parametrize(("asked", "quiet"), [(0.0, 0.0), (60.0, 60.0), (99_999.0, 900.0)])
+def test_slack_is_left_alone_as_it_asks_and_not_for_days(
+    monkeypatch: pytest.MonkeyPatch, asked: float, quiet: float
+) -> None:
+    """Retry-After is obeyed; a wait without reason would withhold every alert for as long as the container lives."""
+    moments, waits = _clock(monkeypatch)
+    held_back = wiring._Quiet()
+
+    def refuse() -> None:
+        raise DeliveryFailedError("429", retry_after=asked)
+
+    for call in (held_back.keep, held_back.keep):
+        with pytest.raises(DeliveryFailedError):
+            call(refuse)
+    assert held_back.rest() == quiet
+    assert sum(waits) == 0.0
+    moments[0] += quiet
+    held_back.check()

@@ -196,13 +196,24 @@ class Wire:
             if not self._is_running():
                 return send(session, request, **rest)
             name = f"{request.method} {'/'.join(urlsplit(str(request.url)).path.split('/')[:3])}"
-            answered: requests.Response = self._through(
-                self._call(name, None),
-                lambda: self._inside_of(lambda: send(session, request, **rest)),
-                refuse=lambda _kind: _too_many(request),
-                # It names the address, as requests does: nothing of it may be seen anywhere.
-                lost=requests.ReadTimeout(f"{request.url} timed out"),
-            )
+            unread: list[requests.Response] = []
+
+            def answer() -> requests.Response:
+                unread.append(self._inside_of(lambda: send(session, request, **rest)))
+                return unread[0]
+
+            try:
+                answered: requests.Response = self._through(
+                    self._call(name, None),
+                    answer,
+                    refuse=lambda _kind: _too_many(request),
+                    # It names the address, as requests does: nothing of it may be seen anywhere.
+                    lost=requests.ReadTimeout(f"{request.url} timed out"),
+                )
+            except BaseException:  # a process that dies takes its connections along
+                for each in unread:
+                    each.close()
+                raise
             return answered
 
         def started(thread: threading.Thread) -> None:
@@ -335,4 +346,5 @@ def _too_many(request: requests.PreparedRequest) -> requests.Response:
     answer.status_code, answer.url, answer.request = 429, str(request.url), request
     answer.headers["Retry-After"] = "30"
     answer._content = b"rate_limited"
+    answer._content_consumed = True  # type: ignore[attr-defined] # as requests has it, once all of it is read
     return answer

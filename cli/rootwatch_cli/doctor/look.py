@@ -9,7 +9,6 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-import requests
 from botocore import exceptions
 
 from rootwatch.alert import visible
@@ -17,6 +16,7 @@ from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.channels import slack, slack_bot
 from rootwatch.channels.slack_request import signing_secret
 from rootwatch.errors import DeliveryFailedError, DeliveryRefusedError, RequestRefusedError, StoreError
+from rootwatch.timed_session import TimedSession
 from rootwatch_cli.deployed import StackNotFoundError, Where, clients, described_stack, in_words, physical_ids
 from rootwatch_cli.doctor.checks import forwarding
 from rootwatch_cli.doctor.checks.rules import PROBES, place_of_rule
@@ -249,8 +249,7 @@ def _accepted(read: Callable[[], object], origin: str) -> Answer:
     if _form(read, origin).get("form") not in {"bot", "webhook"}:
         return {"accepted": False, "why": "there is nothing to ask Slack about"}
     secret = read()
-    with requests.Session() as session:
-        session.trust_env = False  # no proxy and no .netrc of this machine may see the webhook's address
+    with TimedSession(slack.LONGEST_EXCHANGE) as session:
         try:
             of_bot = slack_bot.bot_secret(secret)
             if of_bot is not None:

@@ -83,6 +83,8 @@ _SECONDS_PER_MESSAGE: Final = 1.0
 """Slack takes one message a second in a channel. https://docs.slack.dev/apis/web-api/rate-limits"""
 _LONGEST_WAIT: Final = 10.0
 """Seconds that the Slack notifier waits where Slack asks it to; it has 60 for a batch of five."""
+_LONGEST_QUIET: Final = 900.0
+"""Seconds for which it is quiet at the most, whatever Slack asks for: days would be no wait, but alerts withheld."""
 _REST: Final = 30.0
 """Seconds for which the first messages of threads are left as they are after Slack did not take a change of one."""
 _OUTSIDE_SECONDS: Final = (3.0, 5.0)
@@ -367,13 +369,13 @@ class _SlackSender:
     """Tells Slack of alerts and of steps of triage, by a bot where the secret holds one, else by a webhook."""
 
     def __init__(self, settings: NotifySlackSettings, store: AuditStore) -> None:
-        import requests  # noqa: PLC0415 - each function imports its own channel only
+        from rootwatch.channels.slack import LONGEST_EXCHANGE  # noqa: PLC0415 - each function imports its own channel
+        from rootwatch.timed_session import TimedSession  # noqa: PLC0415
 
         for name in ("botocore", "urllib3"):
             logging.getLogger(name).setLevel(logging.INFO)  # their DEBUG lines hold the secret and the webhook's path
         self._secret: Callable[[], object] = _SlackSecret(settings.slack_secret_id).read
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxy and no .netrc of the environment may see the webhook's address
+        self._session = TimedSession(LONGEST_EXCHANGE)
         self._quiet, self._updates = _Quiet(), _Quiet()
         self._settings, self._store = settings, store
         self._deployment = settings.buttons_of
@@ -516,16 +518,16 @@ def _identify(headers: Mapping[str, str]) -> tuple[int, str]:
     import requests  # noqa: PLC0415 - only the command pays for this import
 
     from rootwatch import caller_proof  # noqa: PLC0415
+    from rootwatch.timed_session import TimedSession  # noqa: PLC0415
 
     # Where the function's own client would go: no word of the caller decides that.
     address = _session().client("sts", config=_ANSWER_CONFIG).meta.endpoint_url
     sent = {**headers, "Content-Type": caller_proof.CONTENT_TYPE}
     sent.pop("content-type", None)
-    with requests.Session() as session:
-        session.trust_env = False  # no proxy of the environment may see the token
+    with TimedSession(sum(_STS_SECONDS)) as session:
         try:
             answer = session.post(
-                f"{address.rstrip('/')}/", data=caller_proof.BODY, headers=sent, timeout=(1.0, 3.0),
+                f"{address.rstrip('/')}/", data=caller_proof.BODY, headers=sent, timeout=_STS_SECONDS,
                 allow_redirects=False,
             )  # fmt: skip
         except requests.RequestException as error:
@@ -563,8 +565,9 @@ class _SlackDesk:
     def _post(self, address: str, message: Mapping[str, Any], headers: Mapping[str, str]) -> Mapping[str, Any]:
         import requests  # noqa: PLC0415 - only a press that has to be answered pays for this import
 
-        with requests.Session() as session:
-            session.trust_env = False  # as above
+        from rootwatch.timed_session import TimedSession  # noqa: PLC0415
+
+        with TimedSession(sum(_ANSWER_SECONDS)) as session:
             try:
                 answer = session.post(
                     address, json=message, headers=headers, timeout=_ANSWER_SECONDS, allow_redirects=False
@@ -583,6 +586,8 @@ class _SlackDesk:
 
 
 _HTTP_OK: Final = 200
+_STS_SECONDS: Final = (1.0, 3.0)
+"""To connect to STS, and to wait for it."""
 _ANSWER_SECONDS: Final = (0.7, 0.9)
 """To connect to Slack, and to wait for it: a press is answered within three seconds, whatever Slack does."""
 _ANSWER_CONFIG: Final = Config(connect_timeout=1, read_timeout=1.5, retries={"mode": "standard", "max_attempts": 2})
@@ -685,9 +690,9 @@ class _Quiet:
             raise
 
     def begin(self, seconds: float | None) -> None:
-        """Be quiet for so many seconds; None changes nothing."""
+        """Be quiet for so many seconds, or for as long as it may be; None changes nothing."""
         if seconds is not None:
-            self._until = max(self._until, time.monotonic() + seconds)
+            self._until = max(self._until, time.monotonic() + min(seconds, _LONGEST_QUIET))
 
     def rest(self) -> float:
         """Return the seconds that are left, 0 for none."""
@@ -831,8 +836,9 @@ def _outside_watchdog(address: str) -> Callable[[], None]:
     def call() -> None:
         import requests  # noqa: PLC0415 - only who calls pays for that
 
-        with requests.Session() as session:
-            session.trust_env = False
+        from rootwatch.timed_session import CuttableSession  # noqa: PLC0415
+
+        with CuttableSession() as session, session.within(sum(_OUTSIDE_SECONDS)):
             try:
                 answer = session.get(address, timeout=_OUTSIDE_SECONDS, allow_redirects=False, stream=True)
             except requests.RequestException as error:
@@ -871,13 +877,11 @@ def _sns_notices(topic_arn: str) -> "Callable[[Notice], Sent]":
 
 
 def _slack_notices(settings: NotifySlackSettings | ReportSettings) -> "Callable[[Notice], Sent | Unconfigured]":
-    import requests  # noqa: PLC0415 - the watchdog and the report only
-
-    from rootwatch.channels import notice, slack, slack_bot  # noqa: PLC0415
+    from rootwatch.channels import notice, slack, slack_bot  # noqa: PLC0415 - the watchdog and the report only
+    from rootwatch.timed_session import TimedSession  # noqa: PLC0415
 
     stored = _SlackSecret(settings.slack_secret_id)
-    session = requests.Session()
-    session.trust_env = False  # as above
+    session = TimedSession(slack.LONGEST_EXCHANGE)
 
     def tell(each: "Notice") -> Sent | Unconfigured:
         secret, message = stored.read(), notice.slack_payload(each)

@@ -38,6 +38,8 @@ LONGEST_ELEMENT: Final = 2000
 
 TIMEOUT_SECONDS: Final = (3.05, 6.0)
 """To connect, and to wait for an answer; five messages that all hang fit the function's minute."""
+LONGEST_EXCHANGE: Final = sum(TIMEOUT_SECONDS)
+"""Seconds for all of a message and its answer, also where that drips: what a session of `exchange` is given."""
 
 _SIGNS: Final[Mapping[Severity, str]] = {
     Severity.CRITICAL: "🔴",

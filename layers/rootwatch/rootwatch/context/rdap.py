@@ -4,21 +4,17 @@ Importing this module imports `requests`; only who asks imports it.
 """
 
 import json
-import socket
-import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack
 from time import monotonic
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from rootwatch.context.network_owner import Owner, first_question, host_of, next_question, of_registry
 from rootwatch.errors import LookUpFailedError
+from rootwatch.timed_session import CuttableSession
 
 MOST_REFERRALS: Final = 4
 MOST_BYTES: Final = 64 * 1024
@@ -33,37 +29,25 @@ _HEADERS: Final = {
 }
 
 
-class RegistrySession(requests.Session):
-    """A session whose connections are all cut when its time is over, so that nothing that drips outlives it.
-
-    A time limit of `requests` holds for each single wait, and starts again with every byte that arrives.
-    """
+class RegistrySession(CuttableSession):
+    """A session whose connections are all cut when its time is over, so that nothing that drips outlives it."""
 
     def __init__(self, seconds: float) -> None:
         """Begin; everything must be over in so many seconds, but for the name resolution, which cannot be cut."""
         super().__init__()
-        self.trust_env = False  # no proxy and no .netrc of the environment may see whom we ask about
         self.headers.update(_HEADERS)
         self._until = monotonic() + seconds
-        self._connections = _Connections()
-        self._timer = threading.Timer(seconds, self._connections.cut)
-        self._timer.daemon = True
-        for scheme in ("https://", "http://"):
-            self.mount(scheme, _Adapter(self._connections))
+        self._time = ExitStack()
 
     def __enter__(self) -> Self:
         """Let the time run."""
-        self._timer.start()
+        self._time.enter_context(self.within(self._until - monotonic()))
         return self
 
     def __exit__(self, *exception: object) -> None:
         """Close every connection."""
-        self._timer.cancel()
+        self._time.close()
         super().__exit__(*exception)
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - the signature of requests
-        """Return None for every answer: to find out where one leads, `requests` would read its body to the end."""
-        return None
 
     def rest(self) -> float:
         """Return the seconds that are left.
@@ -77,65 +61,6 @@ class RegistrySession(requests.Session):
             message = "the time was over"
             raise LookUpFailedError(message)
         return rest
-
-
-class _Connections:
-    """The open connections of a session."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: list[HTTPConnection] = []
-        self._over = False
-
-    def take(self, connection: HTTPConnection) -> None:
-        with self._lock:
-            self._open.append(connection)
-            if self._over:
-                _cut(connection)
-
-    def cut(self) -> None:
-        with self._lock:
-            self._over = True
-            for connection in self._open:
-                _cut(connection)
-
-
-def _cut(connection: HTTPConnection) -> None:
-    connected = connection.sock
-    if connected is not None:
-        with suppress(OSError):  # it was closed meanwhile
-            # Not SSLSocket's own: that takes the encryption away from under the thread that reads.
-            socket.socket.shutdown(connected, socket.SHUT_RDWR)
-
-
-class _Adapter(HTTPAdapter):
-    """Makes connections that a session can cut. HTTPS only, but for a stand-in on this machine's own address."""
-
-    def __init__(self, connections: _Connections) -> None:
-        self._connections = connections
-        super().__init__()
-
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - as requests hands them on
-        connections = self._connections
-
-        class Plain(HTTPConnection):
-            def connect(self) -> None:
-                super().connect()
-                connections.take(self)
-
-        class Encrypted(HTTPSConnection):
-            def connect(self) -> None:
-                super().connect()
-                connections.take(self)
-
-        class PlainPool(HTTPConnectionPool):
-            ConnectionCls = Plain
-
-        class EncryptedPool(HTTPSConnectionPool):
-            ConnectionCls = Encrypted
-
-        super().init_poolmanager(*arguments, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": EncryptedPool}
 
 
 def look_up(
