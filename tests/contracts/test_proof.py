@@ -200,7 +200,9 @@ def test_what_comes_back_is_no_alert_and_no_record(bench: Bench) -> None:
 
 def test_ages_are_counted_from_what_came_back(memory: Bench) -> None:
     """The ages are 0 when the first ones are sent, grow while nothing comes back, and are of the last that did."""
-    assert memory.run().seconds == {"CanaryAge": 0.0, "HeartbeatAge": 0.0}
+    first = memory.run()
+    assert first.seconds == {"CanaryAge": 0.0, "HeartbeatAge": 0.0}
+    assert (first.counts["CanariesSent"], first.counts["HeartbeatsSent"]) == (1, 1)
     assert memory.run(30 * MINUTE).seconds == {"CanaryAge": 1800.0, "HeartbeatAge": 1800.0}
     memory.come_back(ProbeKind.HEARTBEAT)
     assert memory.run(40 * MINUTE).seconds == {"CanaryAge": 4200.0, "HeartbeatAge": 4200.0}

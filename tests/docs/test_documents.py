@@ -13,7 +13,10 @@ import pytest
 import yaml
 
 from make.detections_document import document
+from rootwatch import proof
+from rootwatch.audit.items import DeliveryState
 from rootwatch.detections.catalogue import CATALOGUE
+from rootwatch.pipeline import Fate
 from rootwatch_cli.doctor.look import ACTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +44,25 @@ COMMANDS = set(re.findall(r"^\| `rootwatch ([a-z-]+)", README, flags=re.MULTILIN
 def _run(*arguments: str) -> str:
     command = [sys.executable, "-m", "rootwatch_cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=60).stdout
+
+
+def test_every_metric_is_in_the_table() -> None:
+    """The architecture's table names each metric that the functions and the watchdog write, and no other."""
+    section = (ROOT / "docs/architecture.md").read_text(encoding="utf-8").split("\n## What is measured\n")[1]
+    table = [line for line in section.split("\n## ")[0].splitlines() if line.startswith("|")]
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (*(ROOT / "functions").glob("*/app.py"), *(ROOT / "layers/rootwatch/rootwatch").glob("*.py"))
+    )
+    written = set(re.findall(r'(?:_metric\(name=|(?:report|self)\.count\()"([A-Za-z]+)"', code))
+    written |= set(re.findall(r'"(Commands[A-Z][a-z]+)"', code)) | {"Requests200"}
+    written |= {f"Messages{fate.capitalize()}" for fate in Fate}
+    states = {*DeliveryState, "proof"} - {DeliveryState.PENDING}  # what a notifier leaves behind is not pending
+    written |= {f"Deliveries{state.capitalize()}" for state in states}
+    written |= {*proof.AGES.values(), *proof.SENT.values()}
+
+    assert {"PartsFailed", "ReportsMade", "CommandsDone"} <= written
+    assert set(re.findall(r"`([A-Z][A-Za-z0-9]+)`", "".join(table))) == written
 
 
 def test_the_alert_at_the_top_is_what_the_specimens_cause() -> None:

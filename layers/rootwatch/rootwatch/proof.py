@@ -33,6 +33,10 @@ AGES: Final[Mapping[ProbeKind, str]] = MappingProxyType(
     {ProbeKind.CANARY: "CanaryAge", ProbeKind.HEARTBEAT: "HeartbeatAge"}
 )
 """The metrics, in seconds; the template's alarms name them."""
+SENT: Final[Mapping[ProbeKind, str]] = MappingProxyType(
+    {ProbeKind.CANARY: "CanariesSent", ProbeKind.HEARTBEAT: "HeartbeatsSent"}
+)
+"""The metrics of how many the event bus, and the rule, took."""
 
 MOST_WAITING: Final = 20
 """Notices that wait for a place which takes none; then the oldest make room."""
@@ -149,7 +153,7 @@ class _Run:
             self._report.fail(f"the {kind} could not be sent", error)
             # Not sent: the next minute tries again, and the age goes on from where it was.
             return before or replace(sending, sent_at=self._now - EVERY)
-        self._report.count(f"{kind.capitalize()}sSent")
+        self._report.count(SENT[kind])
         return sending
 
     def _tell_of_canary(self, sending: Sending, age: timedelta, missing: str) -> Sending:
