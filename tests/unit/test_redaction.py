@@ -59,6 +59,46 @@ def test_the_query_of_a_sign_in_address_is_taken_out(name: str, mark: str) -> No
     assert paths == (name,)
 
 
+@pytest.mark.parametrize(
+    ("address", "kept"),
+    [
+        (f"/console/home?state={SECRET}", "/console/home?"),
+        (f"//console.aws.amazon.com/x#{SECRET}", "//console.aws.amazon.com/x#"),
+        (f"https%3A%2F%2Faws.amazon.com%2F%3Fstate%3D{SECRET}", "https%3A%2F%2Faws.amazon.com%2F%3F"),
+    ],
+)
+def test_a_sign_in_address_of_any_spelling_loses_its_query(address: str, kept: str) -> None:
+    """Without host or scheme, or with all of it encoded, it is where a sign-in leads to all the same."""
+    body, paths, _ = redacted({"additionalEventData": {"LoginTo": address}})
+    assert body == {"additionalEventData": {"LoginTo": f"{kept}{REDACTED}"}}
+    assert paths == ("additionalEventData.LoginTo",)
+    assert redacted(body)[:2] == (body, ())
+
+
+def test_who_signs_in_at_an_address_is_taken_out() -> None:
+    """A subscription's endpoint or a database's address may hold user and password before its host."""
+    for scheme in ("https", "postgres"):
+        body, paths, _ = redacted({"endpoint": f"to {scheme}://root:{SECRET}@db.example.com:5432/x?page=2"})
+        assert body == {"endpoint": f"to {scheme}://{REDACTED}@db.example.com:5432/x?page=2"}
+        assert paths == ("endpoint",)
+    for address in ("https://dana@example.com/x", "https://[2001:db8::1]:443/a:b@c", "arn:aws:s3:::a@b"):
+        assert redacted({"endpoint": address})[:2] == ({"endpoint": address}, ())
+
+
+@pytest.mark.parametrize(("name", "value"), [("name", "value"), ("key", "value"), ("parameterKey", "parameterValue")])
+def test_the_value_of_a_pair_goes_by_the_name_beside_it(name: str, value: str) -> None:
+    """Variables of a container or parameters of a stack are pairs: what is a secret's name there is one as well."""
+    pairs = [
+        {name: "DB_PASSWORD", value: SECRET},
+        {name: "MODE", value: "kept"},
+        {value: "kept", name: 7},
+        {value: None},
+    ]
+    body, paths, _ = redacted({"requestParameters": {"environment": pairs}})
+    assert body["requestParameters"]["environment"] == [{name: "DB_PASSWORD", value: REDACTED}, *pairs[1:]]
+    assert paths == (f"requestParameters.environment[0].{value}",)
+
+
 def test_a_plain_address_stays() -> None:
     """An address without a secret in its query stays whole."""
     for address in ("https://sqs.us-east-1.amazonaws.com/111122223333/q", "https://example.com/?page=2"):
@@ -81,6 +121,13 @@ def test_a_text_that_looks_like_json_and_cannot_be_searched() -> None:
     assert paths == ("x",)
     policy = '{"Version": "2012-10-17", "Statement": []'
     assert redacted({"x": policy})[0]["x"] == policy
+
+
+def test_a_secret_within_an_element_s_text() -> None:
+    """XML names a secret before it, too."""
+    assert redacted({"x": f"<SecretAccessKey>{SECRET}</SecretAccessKey>"})[0]["x"] == (
+        f"<SecretAccessKey>{REDACTED}</SecretAccessKey>"
+    )
 
 
 def test_more_secrets_than_are_listed_are_all_taken_out() -> None:

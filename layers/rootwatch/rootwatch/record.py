@@ -702,7 +702,7 @@ class _Redaction:
         if isinstance(value, bool) or value is None:
             return value
         plain_name = _plain_name(name[-LONGEST_NAME:])
-        if plain_name in _SECRET_NAMES or plain_name.endswith(_SECRET_ENDINGS):
+        if _is_secret(plain_name):
             self.took_out(path)
             return REDACTED
         if isinstance(value, str):
@@ -715,8 +715,19 @@ class _Redaction:
         if isinstance(value, list):
             return [self.value(name, entry, f"{path}[{place}]", level + 1) for place, entry in enumerate(value)]
         return {
-            str(key): self.value(str(key), entry, f"{path}.{_step(key)}", level + 1) for key, entry in value.items()
+            str(key): self.entry(str(key), entry, value, f"{path}.{_step(key)}", level + 1)
+            for key, entry in value.items()
         }
+
+    def entry(self, name: str, value: object, siblings: Mapping[object, object], path: str, level: int) -> object:
+        """Redact an entry of an object; what the value of a pair is called stands beside it, as with variables."""
+        if value is not None and name[-5:] in {"value", "Value"}:
+            for ending in ("name", "key", "Name", "Key"):
+                beside = siblings.get(name[:-5] + ending)
+                if isinstance(beside, str) and _is_secret(_plain_name(beside[-LONGEST_NAME:])):
+                    self.took_out(path)
+                    return REDACTED
+        return self.value(name, value, path, level)
 
     def took_out(self, path: str) -> None:
         if len(self.paths) < MOST_PATHS:
@@ -728,11 +739,16 @@ class _Redaction:
         if plain_name == "code" and len(value) >= SHORTEST_OAUTH_CODE:
             self.took_out(path)
             return REDACTED
+        cleaned = value
+        if plain_name in _SIGN_IN_URLS:  # also without a scheme, or with all of it encoded
+            cleaned = _cut_query(value)
+        elif "://" in value:
+            cleaned = _ADDRESS.sub(lambda found: _without_query(found.group()), value)
         if "://" in value:
-            cleaned = _ADDRESS.sub(lambda found: _without_query(found.group(), plain_name), value)
-            if cleaned != value:
-                self.took_out(path)
-            value = cleaned
+            cleaned = _AUTHORITY.sub(lambda found: _without_password(found.group()), cleaned)
+        if cleaned != value:
+            self.took_out(path)
+        value = cleaned
         folded = value.casefold()
         if not any(word in folded for word in _SECRET_WORDS):
             return value
@@ -760,6 +776,10 @@ def _plain_name(name: str) -> str:
     return "".join(character for character in name.casefold() if character.isalnum())
 
 
+def _is_secret(plain_name: str) -> bool:
+    return plain_name in _SECRET_NAMES or plain_name.endswith(_SECRET_ENDINGS)
+
+
 def _step(name: object) -> str:
     return str(name)[:64]  # a path names the place; a key made long must not make every path below it long
 
@@ -769,7 +789,8 @@ _SECRET_WORDS: Final = ("password", "passwd", "secret", "token", "private", "sig
 
 _SECRET_IN_TEXT: Final = re.compile(
     r"(?P<name>(?:password|passwd|secret_?access_?key|security[_-]token|session_?token|signin_?token|access_?token"
-    r"|refresh_?token|client_?secret|private_?key)[\\\"' ]{0,4}[=:][\\\"' ]{0,4})(?!\[redacted)[^\s\\\"'&,;<>]{1,8192}",
+    r"|refresh_?token|client_?secret|private_?key)[\\\"' ]{0,4}[=:>][\\\"' ]{0,4})(?!\[redacted)"
+    r"[^\s\\\"'&,;<>]{1,8192}",
     re.IGNORECASE,
 )
 """A secret beside its name within any other text, such as a message of an error or what a client says it is."""
@@ -777,15 +798,30 @@ _SECRET_IN_TEXT: Final = re.compile(
 _ADDRESS: Final = re.compile(r"https?://[^\s\"'<>\\]{1,8192}", re.IGNORECASE)
 """A web address, wherever it stands in a text."""
 
+_AUTHORITY: Final = re.compile(r"://[^\s/?#\"'<>\\]{1,2048}")
+"""Of an address of any scheme: host and port, and who is to sign in there with which password."""
+
 SHORTEST_OAUTH_CODE: Final = 16
 """Characters from which a field called `code` is taken for an OAuth authorization code and not for an error's code."""
 
 
-def _without_query(address: str, plain_name: str) -> str:
+def _without_query(address: str) -> str:
     before, mark, query = _split_query(address)
-    if mark and (plain_name in _SIGN_IN_URLS or any(word in query.casefold() for word in _SECRET_IN_URL)):
+    if mark and any(word in query.casefold() for word in _SECRET_IN_URL):
         return f"{before}{mark}{REDACTED}"
     return address
+
+
+def _cut_query(address: str) -> str:
+    """Return the address of a sign-in without its query; a mark may be encoded, as in an address within another one."""
+    folded = address.casefold()
+    found = [place + len(mark) for mark in ("?", "#", "%3f", "%23") if (place := folded.find(mark)) >= 0]
+    return f"{address[: min(found)]}{REDACTED}" if found and min(found) < len(address) else address
+
+
+def _without_password(authority: str) -> str:
+    who, at, host = authority.removeprefix("://").rpartition("@")
+    return f"://{REDACTED}{at}{host}" if ":" in who else authority
 
 
 def _split_query(address: str) -> tuple[str, str, str]:
