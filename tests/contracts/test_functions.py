@@ -289,6 +289,15 @@ def test_what_slack_did_not_take_is_tried_again(
     assert receiver.messages == ()
 
 
+def test_the_ledger_says_why_the_secret_cannot_be_read(stack: Stack, receiver: SlackReceiver) -> None:
+    """Gone, forbidden or without its key are mended in three places: AWS's own word for it says where."""
+    _cause(stack, receiver, _secret_is_gone)
+    with pytest.raises(NothingDeliveredError, match="ResourceNotFoundException"):
+        notify_slack.handler(stack.stream_event("slack"), Context())
+    [ledger] = stack.items("DELIVERY#slack#")
+    assert f"{SECRET_NAME} cannot be read (ResourceNotFoundException)" in str(ledger["attempts"])
+
+
 @pytest.mark.parametrize("trouble", [Behaviour.NO_SERVICE, _secret_is_not_json, _secret_is_of_another_origin])
 def test_what_slack_refused_for_good_is_a_dead_letter(
     stack: Stack, receiver: SlackReceiver, trouble: Any, capfd: pytest.CaptureFixture[str], log: io.StringIO

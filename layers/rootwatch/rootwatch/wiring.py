@@ -617,8 +617,11 @@ class _SlackSecret:
         if now >= self._until:
             try:
                 answer = self._client.get_secret_value(SecretId=self._name)
-            except (ClientError, BotoCoreError):
-                message = "Slack's secret cannot be read; check the function's permission and the secret's key."
+            except (ClientError, BotoCoreError) as error:
+                message = (
+                    f"Slack's secret {self._name} cannot be read ({_code(error)}); check that it is there, the "
+                    "function's permission and the secret's key."
+                )
                 raise DeliveryFailedError(message) from None
             try:
                 self._secret = json.loads(answer.get("SecretString") or answer.get("SecretBinary") or "")
