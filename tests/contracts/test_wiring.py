@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import boto3
 import pytest
@@ -184,6 +185,20 @@ def test_what_is_not_asked_is_not_imported() -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_a_dead_letter_is_left_whatever_a_key_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key with control characters, which DynamoDB takes and SQS does not, must not hold up the alerts behind it."""
+    queue = Mock()
+    monkeypatch.setattr(wiring, "_session", lambda: Mock(client=Mock(return_value=queue)))
+    wiring._dead_letters("https://sqs/dead")(
+        '{"sk": "\\u0001"}', "gone\x00\nreally", "DELIVERY#\x01\x1b[2J\ud800" * 400
+    )
+    sent = queue.send_message.call_args.kwargs
+    assert sent["MessageBody"] == '{"sk": "\\u0001"}'
+    values = [each["StringValue"] for each in sent["MessageAttributes"].values()]
+    assert values[0] == "gone\\u0000 really"
+    assert all(each.isprintable() and len(each) <= 1000 for each in values)
 
 
 def _clock(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[float]]:

@@ -20,7 +20,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rootwatch.alert import Alert
+from rootwatch.alert import Alert, visible
 from rootwatch.audit.dynamodb import DynamoTable
 from rootwatch.audit.items import PROBES, STEP_PREFIX, DeliveryState, Step
 from rootwatch.audit.store import AuditStore
@@ -87,6 +87,8 @@ _LONGEST_QUIET: Final = 900.0
 """Seconds for which it is quiet at the most, whatever Slack asks for: days would be no wait, but alerts withheld."""
 _REST: Final = 30.0
 """Seconds for which the first messages of threads are left as they are after Slack did not take a change of one."""
+_LONGEST_REASON: Final = 1000
+"""Characters of what is said of a dead letter."""
 _OUTSIDE_SECONDS: Final = (3.0, 5.0)
 """To connect to the outside watchdog, and to wait for what it says."""
 _NO_SLACK: Final = "Slack's secret holds neither a webhook_url nor a bot_token yet"
@@ -232,8 +234,9 @@ def _dead_letters(url: str) -> Callable[[str, str, str], None]:
 
     def leave(body: str, reason: str, subject_id: str) -> None:
         attributes: dict[str, Any] = {
-            "reason": {"DataType": "String", "StringValue": reason},
-            "message_id": {"DataType": "String", "StringValue": subject_id or "not stated"},
+            # A key may hold what SQS takes in no attribute; the body, JSON or as it came from SQS, has all of it.
+            "reason": {"DataType": "String", "StringValue": visible(reason, _LONGEST_REASON)},
+            "message_id": {"DataType": "String", "StringValue": visible(subject_id, _LONGEST_REASON) or "not stated"},
         }
         try:
             queue().send_message(QueueUrl=url, MessageBody=body, MessageAttributes=attributes)
