@@ -5,7 +5,7 @@ import logging
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import Mock
@@ -15,14 +15,16 @@ import pytest
 
 from rootwatch import wiring
 from rootwatch.alert import compose
+from rootwatch.channels.notice import make_notice
 from rootwatch.context.network_owner import Owner
 from rootwatch.context.surroundings import Found
 from rootwatch.delivery import Sent
 from rootwatch.errors import DeliveryFailedError
+from rootwatch.settings import NotifySlackSettings, environment
 from rootwatch_cli.slack_receiver import WEBHOOK_PATH, Behaviour, SlackReceiver
 from tests.builders.databases import FIVE_NETWORKS, write_database
 from tests.contracts.conftest import TABLE_NAME
-from tests.unit.workbench import fold_all, make_observation
+from tests.unit.workbench import NOW, fold_all, make_observation
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -46,31 +48,40 @@ def _as_if_new() -> Iterator[None]:
         logging.getLogger(name).setLevel(level)
 
 
-@pytest.mark.usefixtures("_as_if_new")
+def _send_alert() -> object:
+    _, [outcome] = fold_all([make_observation("console_login")])
+    return wiring.slack_notifier().send(compose(outcome.alerts[0]))
+
+
+def _tell_notice() -> object:
+    """As the report does, which sends no alert."""
+    settings = NotifySlackSettings.from_environment(environment())
+    return wiring._slack_notices(settings)(make_notice("The report is there", [], NOW, urgent=False))
+
+
+@pytest.mark.usefixtures("_as_if_new", "dynamodb")
+@pytest.mark.parametrize("tell", [_send_alert, _tell_notice])
 def test_no_log_holds_the_webhook_however_much_is_logged(
-    dynamodb: "DynamoDBClient", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tell: Callable[[], object]
 ) -> None:
     """With every logger at DEBUG, neither reading the secret nor posting nor failing writes the webhook's address."""
-    assert dynamodb is not None
-    _, [outcome] = fold_all([make_observation("console_login")])
-    alert = compose(outcome.alerts[0])
     with SlackReceiver() as receiver:
-        secret = json.dumps({"webhook_url": receiver.webhook_url})
-        boto3.client("secretsmanager").create_secret(Name="rootwatch-slack", SecretString=secret)
+        secret, name_of_it = json.dumps({"webhook_url": receiver.webhook_url}), f"rootwatch-slack-{tell.__name__}"
+        boto3.client("secretsmanager").create_secret(Name=name_of_it, SecretString=secret)
         for name, value in {
             "TABLE_NAME": TABLE_NAME,
             "DEAD_LETTER_QUEUE_URL": "https://sqs/dead",
-            "SLACK_SECRET_ID": "rootwatch-slack",
+            "SLACK_SECRET_ID": name_of_it,
         }.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("SLACK_ORIGIN", receiver.webhook_url.removesuffix(WEBHOOK_PATH))
         with caplog.at_level(logging.DEBUG):
             caplog.clear()
             logging.getLogger("rootwatch.test").debug("the loggers are at DEBUG")
-            assert wiring.slack_notifier().send(alert) == Sent("ok")
+            assert tell() == Sent("ok")
             receiver.answer_with(Behaviour.REFUSE)
             with pytest.raises(DeliveryFailedError) as caught:
-                wiring.slack_notifier().send(alert)
+                tell()
         assert len(receiver.messages) == 1
     assert "the loggers are at DEBUG" in caplog.text
     told = caplog.text + "".join(traceback.format_exception(caught.value))

@@ -375,8 +375,6 @@ class _SlackSender:
         from rootwatch.channels.slack import LONGEST_EXCHANGE  # noqa: PLC0415 - each function imports its own channel
         from rootwatch.timed_session import TimedSession  # noqa: PLC0415
 
-        for name in ("botocore", "urllib3"):
-            logging.getLogger(name).setLevel(logging.INFO)  # their DEBUG lines hold the secret and the webhook's path
         self._secret: Callable[[], object] = _SlackSecret(settings.slack_secret_id).read
         self._session = TimedSession(LONGEST_EXCHANGE)
         self._quiet, self._updates = _Quiet(), _Quiet()
@@ -488,8 +486,6 @@ def reception() -> "Reception":
     from rootwatch.triage import Desk  # noqa: PLC0415
 
     settings = TriageSettings.from_environment(environment())
-    for name in ("botocore", "urllib3"):
-        logging.getLogger(name).setLevel(logging.INFO)  # their DEBUG lines hold secrets and requests
     table = DynamoTable(_session().client("dynamodb", config=_ANSWER_CONFIG), settings.table_name)
     return Reception(
         desk=Desk(
@@ -603,6 +599,9 @@ class _SlackSecret:
     """
 
     def __init__(self, name: str, config: Config = _CONFIG) -> None:
+        # Whoever reads it: their DEBUG lines hold the secret, the webhook's path and requests.
+        for library in ("botocore", "urllib3"):
+            logging.getLogger(library).setLevel(logging.INFO)
         self._client = _session().client("secretsmanager", config=config)
         self._name = name
         self._secret: object = None
