@@ -216,6 +216,13 @@ class TestSlack:
         """The secret as the stack creates it holds no address yet, which is no error."""
         assert slack.webhook_address(secret, "https://hooks.slack.com") is None
 
+    @pytest.mark.parametrize("path", ["", "/", "/triggers/T0/1/hunter2", "/workflows/T0/A0/1/hunter2", "/servicesx/T0"])
+    def test_what_is_no_incoming_webhook_is_refused(self, path: str) -> None:
+        """A workflow's trigger is at the same host, takes whatever comes and shows nobody the alert."""
+        with pytest.raises(DeliveryRefusedError, match="/services/") as caught:
+            slack.webhook_address({"webhook_url": f"https://hooks.slack.com{path}"}, "https://hooks.slack.com")
+        assert "hunter2" not in str(caught.value)
+
     def test_an_address_of_the_origin_is_taken(self) -> None:
         """White space around the address, as copying leaves it, does no harm."""
         address = f"https://hooks.slack.com{WEBHOOK_PATH}"

@@ -258,7 +258,7 @@ def test_the_address_is_read_out_of_the_secret() -> None:
     assert webhook_address({}, ORIGIN) is None
     assert webhook_address({"webhook_url": ""}, ORIGIN) is None
     assert webhook_address({"webhook_url": None}, ORIGIN) is None
-    assert webhook_address({"webhook_url": "http://127.0.0.1:8080/x"}, "http://127.0.0.1:8080") is not None
+    assert webhook_address({"webhook_url": "http://127.0.0.1:8080/services/x"}, "http://127.0.0.1:8080") is not None
 
 
 @pytest.mark.parametrize(

@@ -255,8 +255,8 @@ def webhook_address(secret: object, origin: str) -> str | None:
     """Return the webhook's address out of Slack's secret, or None where the secret holds none yet.
 
     Raises:
-        DeliveryRefusedError: the secret holds something else than `{"webhook_url": "https://hooks.slack.com/…"}`; the
-            message never holds the address itself.
+        DeliveryRefusedError: the secret holds something else than `{"webhook_url": "https://hooks.slack.com/services/…"}`;
+            the message never holds the address itself.
 
     """
     address = secret.get("webhook_url") if isinstance(secret, Mapping) else None
@@ -269,7 +269,8 @@ def webhook_address(secret: object, origin: str) -> str | None:
         parts = urlsplit(address.strip())
     except ValueError:
         raise DeliveryRefusedError(message) from None  # the original error may hold the address
-    if f"{parts.scheme}://{parts.netloc}" != origin:
+    # A workflow's trigger is at the same host: it would take every message, and each proof, and show none.
+    if f"{parts.scheme}://{parts.netloc}" != origin or not parts.path.startswith("/services/"):
         raise DeliveryRefusedError(message)
     return address.strip()
 
