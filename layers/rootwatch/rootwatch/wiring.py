@@ -76,9 +76,10 @@ _LOOK_UP_CONFIG: Final = Config(
     connect_timeout=BATCH_SECONDS, read_timeout=BATCH_SECONDS, retries={"mode": "standard", "total_max_attempts": 1}
 )
 """For what an alert can do without: one try within the time there is."""
-_SECONDS_PER_PUBLISH: Final = 0.2
-"""At most five messages a second: over ten, SNS suspends e-mail subscriptions.
-https://docs.aws.amazon.com/sns/latest/dg/sns-email-notifications.html"""
+_SECONDS_PER_PUBLISH: Final = 1.0
+"""Between two messages of one sender. Lambda runs a notifier for each shard of the table's stream, of which a new table
+has four, and the watchdog sends too: at most five a second in sum. Over ten, SNS takes an e-mail subscription's
+confirmation back. https://repost.aws/knowledge-center/sns-email-subscription-disabled"""
 _SECONDS_PER_MESSAGE: Final = 1.0
 """Slack takes one message a second in a channel. https://docs.slack.dev/apis/web-api/rate-limits"""
 _LONGEST_WAIT: Final = 10.0
