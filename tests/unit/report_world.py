@@ -77,30 +77,41 @@ def step(table: Any, incident_id: str, kind: str, at: str, **said: Any) -> None:
     table.write([Put(item)])
 
 
-def canary(table: Any, day: int, *, arrived: bool = True, state: str | None = "sent") -> None:
-    """Keep a canary of a day of the month, and what became of it on one channel."""
-    nonce = f"2026-11-{day:02d}T00:00:00Z-{day}"
-    sent = f"2026-11-{day:02d}T00:00:00Z"
-    arrived_at = f"2026-11-{day:02d}T00:00:09Z" if arrived else None
-    item: Item = {"pk": "CANARY", "sk": f"canary#{nonce}", "nonce": nonce, "sent_at": sent, "arrived_at": arrived_at}
-    table.write([Put(item)])
-    if state is not None:
-        table.write([Put({"pk": "CANARY", "sk": f"DELIVERY#sns#{nonce}", "nonce": nonce, "state": state})])
+EVERY_OTHER: Final = (*range(0, 24, 2), 23)
+"""Hours of a day that are enough to prove it: one alone may be without a sign of life."""
 
 
-def heartbeat(table: Any, day: int, *, arrived: bool = True) -> None:
-    """Keep a source heartbeat of a day of the month, sent from the hub's rule in the account of the stories."""
-    at = datetime(2026, 11, day, tzinfo=UTC)
-    probe = make_probe(ProbeKind.HEARTBEAT, RULE, at, f"{day:032x}")
-    arrived_at = at + timedelta(minutes=4) if arrived else None
-    table.write([Put(probe_item(replace(probe, arrived_at=arrived_at, arrived="record" if arrived else None)))])
+def canary(
+    table: Any, day: int, *, arrived: bool = True, state: str | None = "sent", hours: Iterable[int] = EVERY_OTHER
+) -> None:
+    """Keep canaries of a day of the month, and what became of them on one channel."""
+    for hour in hours:
+        nonce = f"2026-11-{day:02d}T{hour:02d}:00:00Z-{day}"
+        sent, arrived_at = (f"2026-11-{day:02d}T{hour:02d}:00:{second}Z" for second in ("00", "09"))
+        item: Item = {"pk": "CANARY", "sk": f"canary#{nonce}", "nonce": nonce, "sent_at": sent}
+        table.write([Put(item | {"arrived_at": arrived_at if arrived else None})])
+        if state is not None:
+            table.write([Put({"pk": "CANARY", "sk": f"DELIVERY#sns#{nonce}", "nonce": nonce, "state": state})])
 
 
-def beats(table: Any, account_id: str, region: str, days: Iterable[int], hours: Iterable[int] = (0,)) -> None:
-    """Hear the heartbeats of a forwarder through the real pipeline, for these hours of each day."""
+def heartbeat(table: Any, day: int, *, arrived: bool = True, hours: Iterable[int] = EVERY_OTHER) -> None:
+    """Keep source heartbeats of a day of the month, sent from the hub's rule in the account of the stories."""
+    for hour in hours:
+        at = datetime(2026, 11, day, hour, tzinfo=UTC)
+        probe = make_probe(ProbeKind.HEARTBEAT, RULE, at, f"{day:032x}")
+        arrived_at = at + timedelta(minutes=4) if arrived else None
+        table.write([Put(probe_item(replace(probe, arrived_at=arrived_at, arrived="record" if arrived else None)))])
+
+
+def beats(table: Any, account_id: str, region: str, days: Iterable[int], hours: Iterable[int] = EVERY_OTHER) -> None:
+    """Hear the heartbeats of a forwarder for these hours of each day, the first of a day through the real pipeline."""
+    store = AuditStore(table)
     for day in days:
-        for hour in hours:
+        for position, hour in enumerate(hours):
             at = datetime(2026, 11, day, hour, tzinfo=UTC)
+            if position:
+                store.add_heard_hour(account_id, region, at)
+                continue
             detail = {"eventName": HEARTBEAT_NAME, "scheduledTime": f"{at:%Y-%m-%dT%H:%M:%SZ}", "executionId": "once"}
             envelope = {"source": HEARTBEAT_SOURCE, "account": account_id, "region": region, "detail": detail}
             [result] = detect_messages([make_message(envelope, sent_at=at)], make_recorder(table, at))

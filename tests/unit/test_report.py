@@ -43,6 +43,7 @@ from tests.unit.report_world import (
     canary,
     filled,
     finish,
+    heartbeat,
     make,
     play,
     proven_days,
@@ -215,11 +216,33 @@ def test_a_forwarding_account_has_its_own_proof(tmp_path: Path) -> None:
     assert "monitoring proven on 30 of 30 days, on fewer for 1 account that forwards" in written.report.verdict
     assert "2026-11-17: no heartbeat from 444455556666 us-east-1" in page(written)
     monitoring = document(written)["operation"]["monitoring"]
-    assert monitoring["heartbeats"] == {"expected": 720, "sent": 30, "received": 30, "missing": []}
-    assert [(each["account_id"], each["received"], each["missing"]) for each in monitoring["forwarders"]] == [
-        (OTHER, 30, []),
-        (OTHER, 29, [17]),
+    assert monitoring["heartbeats"] == {
+        "expected": 720, "sent": 390, "received": 390, "missing": [], "silent_hours": {},
+    }  # fmt: skip
+    assert [(each["received"], each["missing"], each["silent_hours"]) for each in monitoring["forwarders"]] == [
+        (390, [], {}),
+        (377, [17], {"17": 24}),
     ]
+
+
+def test_the_month_of_the_deployment(tmp_path: Path) -> None:
+    """Verdict, page, statement and exceptions say since when it was watched, in a line, and count each day before."""
+    table = CheckedTable()
+    record(table, "service_acted", "2026-11-20T15:00:00Z")
+    canary(table, 20, hours=range(14, 24))
+    heartbeat(table, 20, hours=range(14, 24))
+    proven_days(table, range(21, 31))
+    written = make(table, tmp_path)
+    words = "monitoring proven on 10 of 30 days, not watched before 2026-11-20 14:00 UTC, the first sign of Rootwatch"
+
+    assert f"{words}; 1 kind of exception." in written.report.verdict
+    assert written.report.statements[0].statement.endswith(f"{words}.")
+    assert found(written.report) == {ExceptionKind.MONITORING_GAP: 20}
+    assert "2026-11-01 to 2026-11-20: not watched before 2026-11-20 14:00 UTC" in page(written)
+    assert document(written)["operation"]["monitoring"]["since"] == "2026-11-20T14:00:00Z"
+    before = make(table, tmp_path, month="2026-10")
+    assert "all of 2026-10: not watched before 2026-11-20 14:00 UTC" in page(before)
+    assert found(before.report) == {ExceptionKind.MONITORING_GAP: 31}
 
 
 def test_a_month_without_anything(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The report's month, and the small parts that stand on their own."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 import pytest
@@ -163,8 +163,8 @@ def test_a_day_is_proven_by_both() -> None:
     table.write([Put({"pk": "CANARY", "sk": "heartbeat#1", "sent_at": "2026-11-30T00:00:00Z", "arrived_at": "x"})])
     proven = monitoring_of(table.query("CANARY"), november)
 
-    assert proven.canaries == ProbeFigures(expected=720, sent=30, received=28, missing=(28, 29))
-    assert proven.heartbeats == ProbeFigures(expected=720, sent=31, received=29, missing=(30,))
+    assert proven.canaries == ProbeFigures(720, sent=390, received=364, missing=(28, 29), silent_hours={28: 24, 29: 24})
+    assert proven.heartbeats == ProbeFigures(720, sent=391, received=377, missing=(30,), silent_hours={30: 24})
     assert (proven.hubs, len(proven.proven), proven.missing) == (("111122223333",), 27, (28, 29, 30))
     assert proof_words(proven, november) == (
         "monitoring proven on 27 of 30 days, not on 2026-11-28, 2026-11-29 (no canary came through), "
@@ -185,7 +185,9 @@ def test_one_of_both_proves_no_day(kept: Callable[..., None], lacking: str) -> N
     monitoring = monitoring_of(table.query("CANARY"), november)
 
     assert (monitoring.proven, len(monitoring.missing)) == ((), 30)
-    assert proof_words(monitoring, november).startswith("monitoring proven on 0 of 30 days, not on 2026-11-01, ")
+    assert proof_words(monitoring, november).startswith(
+        "monitoring proven on 0 of 30 days, not on 2026-11-01 to 2026-11-30 ("
+    )
     assert lacking in proof_words(monitoring, november)
 
 
@@ -205,26 +207,126 @@ def test_a_forwarder_is_proven_by_its_own_heartbeats() -> None:
     table = MemoryTable()
     store = AuditStore(table)
     proven_days(table, range(1, 31))
-    beats(table, OTHER, "eu-west-1", (day for day in range(1, 31) if day != 17), hours=(3, 4))
+    beats(table, OTHER, "eu-west-1", (day for day in range(1, 31) if day != 17))
     beats(table, OTHER, "eu-central-1", range(15, 31))
-    assert not store.add_heard_hour(OTHER, "eu-west-1", datetime(2026, 11, 16, 3, 59, tzinfo=UTC))
+    assert not store.add_heard_hour(OTHER, "eu-west-1", datetime(2026, 11, 16, 2, 59, tzinfo=UTC))
     assert store.add_heard_hour(OTHER, "eu-west-1", datetime(2026, 11, 16, 5, tzinfo=UTC))
     monitoring = monitoring_of(table.query("CANARY"), november, store.places(), store.heard_hours("2026-11"))
     central, west = monitoring.forwarders
 
-    assert (west.expected, west.received, west.missing, west.since) == (720, 59, (17,), NOON.replace(day=1, hour=3))
-    assert (central.missing, central.since) == (tuple(range(1, 15)), NOON.replace(day=15, hour=0))
+    assert (west.expected, west.received, west.missing) == (720, 29 * 13 + 1, (17,))
+    assert (central.expected, central.missing, central.since) == (
+        384,
+        tuple(range(1, 15)),
+        NOON.replace(day=15, hour=0),
+    )
     assert proof_words(monitoring, november) == "monitoring proven on 30 of 30 days"
     assert proof_words(monitoring, november, ACCOUNT) == "monitoring proven on 30 of 30 days"
-    of_other = proof_words(monitoring, november, OTHER)
-    assert of_other.startswith("monitoring proven on 15 of 30 days, not on 2026-11-01, ")
-    assert of_other.endswith(
-        "2026-11-14 (no heartbeat from eu-central-1), nor on 2026-11-17 (no heartbeat from eu-west-1)"
+    assert proof_words(monitoring, november, OTHER) == (
+        "monitoring proven on 15 of 30 days, not on 2026-11-01 to 2026-11-14 (not heard yet: eu-central-1), "
+        "nor on 2026-11-17 (no heartbeat from eu-west-1)"
     )
-    assert gaps(monitoring)[17] == f"no heartbeat from {OTHER} eu-west-1"
+    assert gaps(monitoring, november) == [
+        (f"2026-11-01 to 2026-11-14: not heard yet: {OTHER} eu-central-1", 14),
+        (f"2026-11-17: no heartbeat from {OTHER} eu-west-1", 1),
+    ]
     assert proof_words(monitoring, november, "777788889999") == (
         "monitoring not proven (no heartbeat of this account is recorded)"
     )
+
+
+@pytest.mark.parametrize(
+    ("silent", "words"),
+    [
+        ([], "30 of 30 days"),
+        ([5], "30 of 30 days"),
+        ([5, 6], "29 of 30 days, not on 2026-11-17 (no canary came through in 2 hours)"),
+        ([1, 5, 6, 10, 11, 12], "29 of 30 days, not on 2026-11-17 (no canary came through in 5 hours)"),
+        (range(24), "29 of 30 days, not on 2026-11-17 (no canary came through)"),
+    ],
+)
+def test_a_day_with_hours_of_silence_is_not_proven(silent: Iterable[int], words: str) -> None:
+    """One hour alone may be without a canary, two in a row are too many: one canary proves no whole day."""
+    november = period_of("2026-11", LATER)
+    table = MemoryTable()
+    proven_days(table, range(1, 31))
+    canary(table, 17, hours=range(24))
+    canary(table, 17, arrived=False, hours=silent)
+    monitoring = monitoring_of(table.query("CANARY"), november)
+
+    assert proof_words(monitoring, november) == f"monitoring proven on {words}"
+
+
+def test_silence_over_midnight_belongs_to_both_days() -> None:
+    """Hours in a row are counted over the end of a day, and up to the end of the month."""
+    november = period_of("2026-11", LATER)
+    table = MemoryTable()
+    proven_days(table, range(1, 31))
+    for day, hour in ((6, 23), (7, 0), (30, 22), (30, 23)):
+        heartbeat(table, day, arrived=False, hours=[hour])
+    monitoring = monitoring_of(table.query("CANARY"), november)
+
+    assert (monitoring.missing, monitoring.heartbeats.silent_hours) == ((6, 7, 30), {6: 1, 7: 2, 30: 3})
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        ("2026-11-03T00:10:00Z", "2 of 2 days"),
+        ("2026-11-03T01:10:00Z", "2 of 3 days, not on 2026-11-03 (no canary came through in 1 hour)"),
+        ("2026-11-03T07:59:00Z", "2 of 3 days, not on 2026-11-03 (no canary came through in 7 hours)"),
+    ],
+)
+def test_a_month_in_progress_is_judged_by_the_hours_that_are_over(now: str, words: str) -> None:
+    """A day that has but begun proves nothing and lacks nothing yet; then it needs a sign of life as any other."""
+    november = period_of("2026-11", datetime.fromisoformat(now))
+    table = MemoryTable()
+    proven_days(table, (1, 2))
+    heartbeat(table, 3, hours=range(8))
+    monitoring = monitoring_of(table.query("CANARY"), november)
+
+    assert proof_words(monitoring, november) == f"monitoring proven on {words}"
+
+
+def test_nothing_watched_before_the_first_sign() -> None:
+    """The month of the deployment says since when it was watched; the days before it are one entry, and all counted."""
+    november = period_of("2026-11", LATER)
+    table = MemoryTable()
+    canary(table, 20, hours=range(14, 24))
+    heartbeat(table, 20, hours=range(14, 24))
+    proven_days(table, (day for day in range(21, 31) if day != 24))
+    beats(table, OTHER, "eu-west-1", range(22, 31))
+    store = AuditStore(table)
+    monitoring = monitoring_of(table.query("CANARY"), november, store.places(), store.heard_hours("2026-11"))
+    first = "not watched before 2026-11-20 14:00 UTC, the first sign of Rootwatch"
+
+    assert (monitoring.since, monitoring.canaries.expected) == (datetime(2026, 11, 20, 14, tzinfo=UTC), 250)
+    assert len(monitoring.proven) + len(monitoring.missing) == 30
+    assert proof_words(monitoring, november) == (
+        f"monitoring proven on 9 of 30 days, {first}, "
+        "not on 2026-11-24 (no canary came through; no source heartbeat came back)"
+    )
+    assert gaps(monitoring, november) == [
+        (f"2026-11-01 to 2026-11-20: {first}", 20),
+        (f"2026-11-21: not heard yet: {OTHER} eu-west-1", 1),
+        ("2026-11-24: no canary came through; no source heartbeat came back", 1),
+    ]
+
+
+def test_any_older_sign_takes_the_excuse_away() -> None:
+    """Whoever removes canaries moves no deployment: a record or a place that is older, and the days are gaps."""
+    november = period_of("2026-11", LATER)
+    table = MemoryTable()
+    proven_days(table, range(20, 31))
+    items = list(table.query("CANARY"))
+    old = datetime(2026, 10, 30, tzinfo=UTC)
+    words = "monitoring proven on 11 of 30 days, not on 2026-11-01 to 2026-11-19 (no canary came through; "
+
+    assert monitoring_of(items, november).since == datetime(2026, 11, 20, tzinfo=UTC)
+    for known in ({"first_received": old}, {"places": [Place(ACCOUNT, "eu-central-1", old)]}):
+        monitoring = monitoring_of(items, november, **known)
+        assert monitoring.since is None
+        assert proof_words(monitoring, november).startswith(words)
 
 
 def test_nobody_waits_for_a_place_outside_of_its_time() -> None:

@@ -144,9 +144,17 @@ class Totals:
     needed_root: Counter[str] = field(default_factory=Counter)
     exceptions: dict[ExceptionKind, Place] = field(default_factory=dict)
     months: dict[str, Counter[str]] = field(default_factory=dict)
+    first_received: datetime | None = None
+    """When the first of all records arrived, of whatever month it is."""
     credentials: Postures = field(default_factory=Postures)
     postures: list[Posture] = field(default_factory=list)
     names: Mapping[str, str] = field(default_factory=dict)
+
+    def receive(self, item: Item) -> None:
+        """Take note of when a record arrived."""
+        received = _moment(item, "received_at")
+        if received is not None:
+            self.first_received = min(received, self.first_received or received)
 
     def note(self, kind: ExceptionKind, where: str, times: int = 1) -> None:
         """Count an exception."""
@@ -248,6 +256,7 @@ class _Pass:
             is_undated, earlier = month == "undated", before.get(month)
             is_before = month < period.name and not is_undated
             for item in self.reading.store.event_items(account_id, month):
+                self.totals.receive(item)
                 check.add(_text(item, "sk"), item, counts=is_undated or month <= period.name)
                 if compares and credentials is not None:
                     _note_credential(credentials, item)

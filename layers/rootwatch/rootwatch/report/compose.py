@@ -30,7 +30,15 @@ from rootwatch.report.model import (
     counted,
     listed,
 )
-from rootwatch.report.monitoring import NOT_PROVEN, gaps, monitoring_of, proof_words
+from rootwatch.report.monitoring import (
+    NOT_PROVEN,
+    days_before,
+    gaps,
+    monitoring_of,
+    named_days,
+    proof_words,
+    unwatched_words,
+)
 from rootwatch.report.policy import grants_more, policy_documents
 from rootwatch.report.review import IncidentReader
 
@@ -61,7 +69,7 @@ def make_report(reading: Reading, period: Period, register: Callable[[Use], None
     is_live = reading.origin is Origin.TABLE
     incidents = IncidentReader(reading.store, is_live)
     totals = read_months(reading, period, register, incidents)
-    monitoring = _monitoring(reading.store, period) if is_live else Monitoring()
+    monitoring = _monitoring(reading.store, period, totals) if is_live else Monitoring()
     letters = _dead_letters(reading, period, totals) if is_live else ()
     _note_what_is_missing(totals, reading, period, monitoring, incidents)
     exceptions = [
@@ -108,8 +116,9 @@ def make_report(reading: Reading, period: Period, register: Callable[[Use], None
     )
 
 
-def _monitoring(store: AuditStore, period: Period) -> Monitoring:
-    return monitoring_of(store.canary_items(), period, store.places(), store.heard_hours(period.name))
+def _monitoring(store: AuditStore, period: Period, totals: Totals) -> Monitoring:
+    heard = store.heard_hours(period.name)
+    return monitoring_of(store.canary_items(), period, store.places(), heard, totals.first_received)
 
 
 def _note_what_is_missing(
@@ -123,10 +132,11 @@ def _note_what_is_missing(
     for where, times in sorted(incidents.undelivered.items()):
         totals.note(ExceptionKind.NOT_DELIVERED, where, times)
     if not monitoring.recorded:
-        totals.note(ExceptionKind.MONITORING_GAP, f"all of {period.name}: nothing proves it", period.days_begun)
+        why = unwatched_words(monitoring) or "nothing proves it"
+        totals.note(ExceptionKind.MONITORING_GAP, f"all of {period.name}: {why}", period.days_begun)
     else:
-        for day, why in gaps(monitoring).items():
-            totals.note(ExceptionKind.MONITORING_GAP, f"{period.name}-{day:02d}: {why}")
+        for words, days in gaps(monitoring, period):
+            totals.note(ExceptionKind.MONITORING_GAP, words, days)
     for each in _not_read(totals):
         totals.note(ExceptionKind.POSTURE_NOT_READ, f"account {each.account_id}: {each.why}")
 
@@ -170,9 +180,12 @@ def _verdict(
     found = f"{counted(kinds, 'kind')} of exception" if kinds else "no exceptions"
     proof = NOT_PROVEN
     if monitoring.recorded:
-        proof = f"monitoring proven on {len(monitoring.proven)} of {period.days_begun} days"
-    if 0 < len(monitoring.missing) <= 3:  # noqa: PLR2004 - more, and why, are named one by one further down
-        proof += f", not on {', '.join(f'{period.name}-{day:02d}' for day in monitoring.missing)}"
+        proof = f"monitoring proven on {len(monitoring.proven)} of {monitoring.days} days"
+        if monitoring.since is not None:
+            proof += f", {unwatched_words(monitoring)}"
+    others = [day for day in monitoring.missing if day not in days_before(period, monitoring.since)]
+    if 0 < len(others) <= 3:  # noqa: PLR2004 - more, and why, are named one by one further down
+        proof += f", not on {', '.join(named_days(period.name, others))}"
     if silent := {each.account_id for each in monitoring.forwarders if each.missing}:
         proof += (
             f", on fewer for {counted(len(silent), 'account')} that {'forwards' if len(silent) == 1 else 'forward'}"

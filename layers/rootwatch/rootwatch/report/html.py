@@ -19,7 +19,7 @@ from rootwatch.report.charts import figures
 from rootwatch.report.controls import CAUTION, CONTROLS
 from rootwatch.report.exceptions import WORDS
 from rootwatch.report.model import AccountStatement, ForwarderFigures, Policy, Posture, Report, counted
-from rootwatch.report.monitoring import proof_words
+from rootwatch.report.monitoring import proof_words, unwatched_words
 
 FOLDER: Final = Path(__file__).parent
 STYLE: Final = FOLDER / "page.css"
@@ -45,7 +45,7 @@ def _template() -> Template:
         "title_of": detection_title,
         "called": lambda kind: WORDS[kind][0],
     }
-    environment.globals |= {"counted": counted, "proof_words": proof_words}
+    environment.globals |= {"counted": counted, "proof_words": proof_words, "unwatched_words": unwatched_words}
     environment.globals |= {"least_heard": _least_heard, "MOST_FORWARDERS": MOST_FORWARDERS}
     environment.globals |= {"stated": stated, "held": held, "replacing": replacing}
     return environment.get_template("page.html.j2")

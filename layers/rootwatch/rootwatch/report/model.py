@@ -7,7 +7,7 @@ escaping. Times are UTC.
 import calendar
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
@@ -336,15 +336,17 @@ class ChannelFigures:
 
 @dataclass(frozen=True, slots=True)
 class ProbeFigures:
-    """How it stood with canaries, or with source heartbeats: one is expected for each hour of the month that is over.
+    """How it stood with canaries, or with source heartbeats: one is expected for each hour that was watched.
 
-    `received` counts those of the `sent` ones that came through; `missing` are the days on which none did.
+    `received` counts those of the `sent` ones that came through; `missing` are the days that they do not prove, and
+    `silent_hours` how many hours of each such day are to blame: those without one that follow each other, or all.
     """
 
     expected: int = 0
     sent: int = 0
     received: int = 0
     missing: tuple[int, ...] = ()
+    silent_hours: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +361,7 @@ class ForwarderFigures:
     expected: int
     received: int
     missing: tuple[int, ...]
+    silent_hours: Mapping[int, int]
     since: datetime | None = None
 
 
@@ -366,19 +369,27 @@ class ForwarderFigures:
 class Monitoring:
     """What proves that the watch worked. `proven` and `missing` are days of the month, in the hub's region.
 
-    A day is proven by both a canary that came through and a source heartbeat that came back; of a forwarded account or
-    region, also by a heartbeat of its own. `hubs` are the accounts that sent the former two, by their rule.
-    `recorded` is false where nothing proves it at all; then nothing else in here means anything.
+    A day is proven by both canaries that came through and source heartbeats that came back; of a forwarded account or
+    region, also by heartbeats of its own. No two hours of it in a row may be without one. `hubs` are the accounts that
+    sent the former two, by their rule. `since` is the first sign of Rootwatch in the table, unless it is older than
+    the month: no day that began before it is proven. `recorded` is false where nothing proves anything at all; then
+    only `since` and `remark` mean something.
     """
 
     recorded: bool = False
     proven: tuple[int, ...] = ()
     missing: tuple[int, ...] = ()
-    canaries: ProbeFigures = ProbeFigures()
-    heartbeats: ProbeFigures = ProbeFigures()
+    canaries: ProbeFigures = field(default_factory=ProbeFigures)
+    heartbeats: ProbeFigures = field(default_factory=ProbeFigures)
     hubs: tuple[str, ...] = ()
     forwarders: tuple[ForwarderFigures, ...] = ()
+    since: datetime | None = None
     remark: str = ""
+
+    @property
+    def days(self) -> int:
+        """Return how many days of the month are judged: all of them once it is over."""
+        return len(self.proven) + len(self.missing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""What proves that the watch itself worked, day by day: canaries and heartbeats. Nothing is ever assumed."""
+"""What proves that the watch itself worked, day by day: canaries and heartbeats. Nothing is ever assumed.
+
+One of each is due every hour. One may be lost, or come a minute late and so in the next hour: one hour alone may be
+without. Two in a row are more than that, and their day is not proven.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +22,11 @@ NO_CANARY: Final = "no canary came through"
 NO_HEARTBEAT: Final = "no source heartbeat came back"
 _DELIVERIES: Final = "DELIVERY#"
 _HOUR: Final = timedelta(hours=1)
+_HOURS: Final = 24
+_TOLERATED: Final = 1
+"""Hours in a row that may be without a sign of life."""
+_AS_RANGE: Final = 3
+"""So many days in a row are named by the first and the last."""
 _MOST_REGIONS: Final = 3
 """Regions that one reason names."""
 
@@ -28,7 +37,13 @@ class _Count:
 
     sent: int = 0
     received: int = 0
-    days: set[int] = field(default_factory=set)
+    hours: dict[int, int] = field(default_factory=dict)
+    """By day, a bit for each hour in which one was sent that came through, as in `HeardHours`."""
+
+    def receive(self, sent: datetime) -> None:
+        """Count one that came through."""
+        self.received += 1
+        self.hours[sent.day] = self.hours.get(sent.day, 0) | 1 << sent.hour
 
 
 def monitoring_of(
@@ -36,26 +51,31 @@ def monitoring_of(
     period: Period,
     places: Iterable[Place | DamagedItemError] = (),
     heard: Iterable[HeardHours | DamagedItemError] = (),
+    first_received: datetime | None = None,
 ) -> Monitoring:
     """Return what canaries and heartbeats of a month prove.
 
-    Each counts on the day on which it was sent (`sent_at`; of a forwarder: for which it was scheduled). A canary came
+    Each counts in the hour in which it was sent (`sent_at`; of a forwarder: for which it was scheduled). A canary came
     through where it arrived (`arrived_at`) and a channel took it, which an item of its own says
     (`DELIVERY#<channel>#<nonce>`): it proves everything from the rule to the channel, and nothing of CloudTrail. A
     source heartbeat came back where its record arrived, which proves CloudTrail, and nothing behind `detect`. So a day
-    is proven by one of each. What is damaged proves nothing, and is counted in the remark.
+    is proven by both. What is damaged proves nothing, and is counted in the remark.
 
     Args:
         items: the items of the probes' partition, by their sort key: so the deliveries come first.
         period: the month.
         places: every account and region that was ever heard.
         heard: of which hours of the month heartbeats of forwarders came.
+        first_received: when the first record of the whole table arrived (UTC), if there is any.
 
     """
     counts = {kind: _Count() for kind in ProbeKind}
     unreadable = 0
     delivered: set[str] = set()
     hubs: set[tuple[str, str]] = set()
+    known = list(places)
+    signs = [first_received, *(each.first_at for each in known if isinstance(each, Place))]
+    first_sign = min((each for each in signs if each is not None), default=None)
     for item in items:
         sk = str(item.get("sk") or "")
         if sk.startswith(_DELIVERIES):
@@ -66,18 +86,20 @@ def monitoring_of(
         sent = _moment(item, "sent_at")
         if sent is None:
             unreadable += 1
-        elif sent in period:
+            continue
+        first_sign = min(sent, first_sign or sent)
+        if sent in period:
             counts[kind].sent += 1
             hubs.update(_place(item))
             passed = kind is ProbeKind.HEARTBEAT or str(item.get("nonce")) in delivered
             if _moment(item, "arrived_at") is not None and passed:
-                counts[kind].received += 1
-                counts[kind].days.add(sent.day)
-    forwarders, damaged = _forwarders(places, heard, hubs, period)
+                counts[kind].receive(sent)
+    since = first_sign if first_sign is not None and first_sign > period.first else None
+    forwarders, damaged = _forwarders(known, heard, hubs, period)
     remark = _remark(unreadable, damaged)
     if not any(count.sent for count in counts.values()):
-        return Monitoring(remark=remark)
-    canaries, heartbeats = (_figures(counts[kind], period) for kind in (ProbeKind.CANARY, ProbeKind.HEARTBEAT))
+        return Monitoring(since=since, remark=remark)
+    canaries, heartbeats = (_figures(counts[kind], period, since) for kind in (ProbeKind.CANARY, ProbeKind.HEARTBEAT))
     missing = {*canaries.missing, *heartbeats.missing}
     return Monitoring(
         recorded=True,
@@ -87,21 +109,52 @@ def monitoring_of(
         heartbeats=heartbeats,
         hubs=tuple(sorted({account_id for account_id, _ in hubs})),
         forwarders=tuple(forwarders),
+        since=since,
         remark=remark,
     )
-
-
-def _days(period: Period) -> range:
-    return range(1, period.days_begun + 1)
 
 
 def _hours(first: datetime, end: datetime) -> int:
     return max(0, (end - first) // _HOUR)
 
 
-def _figures(count: _Count, period: Period) -> ProbeFigures:
-    missing = tuple(day for day in _days(period) if day not in count.days)
-    return ProbeFigures(_hours(period.first, period.until), count.sent, count.received, missing)
+def _days(period: Period) -> range:
+    """Return the days of which an hour at least is over; the first one in any case."""
+    return range(1, max(1, -(-_hours(period.first, period.until) // _HOURS)) + 1)
+
+
+def days_before(period: Period, since: datetime | None) -> range:
+    """Return the days that began before something was heard for the first time."""
+    return range(1, -(-(since - period.first) // timedelta(days=1)) + 1) if since is not None else range(0)
+
+
+def _figures(count: _Count, period: Period, since: datetime | None) -> ProbeFigures:
+    begun = max(period.first, since or period.first)
+    silent = _silent_hours(count.hours, period, begun, period.until)
+    missing = sorted({*silent, *days_before(period, since)} & {*_days(period)})
+    return ProbeFigures(_hours(begun, period.until), count.sent, count.received, tuple(missing), silent)
+
+
+def _silent_hours(heard: Mapping[int, int], period: Period, begun: datetime, until: datetime) -> dict[int, int]:
+    """Return, by day, how many hours between two moments are without a sign of life: too many in a row, or all."""
+    first, end = -(-(begun - period.first) // _HOUR), _hours(period.first, until)
+    silent: dict[int, int] = {}
+    run: list[int] = []
+    for hour in range(first, end + 1):
+        day, of_day = divmod(hour, _HOURS)
+        if hour < end and not heard.get(day + 1, 0) >> of_day & 1:
+            run.append(day + 1)
+            continue
+        if len(run) > _TOLERATED:
+            for each in run:
+                silent[each] = silent.get(each, 0) + 1
+        run.clear()
+    for day in _days(period):
+        begins = period.first + timedelta(days=day - 1)
+        # One hour alone may be without a sign, but not where it is all that there is of a day.
+        if begun < begins + timedelta(days=1) and begins < until and not heard.get(day):
+            silent[day] = max(1, _hours(max(begins, begun), min(begins + timedelta(days=1), until)))
+    return dict(sorted(silent.items()))
 
 
 def _place(item: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
@@ -137,16 +190,21 @@ def _forwarders(
         # One that is heard first after the month, or was given up before it, is no part of it.
         if of_place is None and (until <= period.first or (place is not None and place.first_at >= period.end)):
             continue
-        received = {day: mask.bit_count() for day, mask in of_place.days.items() if mask} if of_place else {}
-        waited = [day for day in _days(period) if period.first + timedelta(days=day - 1) < until]
+        days = of_place.days if of_place is not None else {}
+        since = place.first_at if place is not None and place.first_at in period else None
+        if since is not None and any(mask and day < since.day for day, mask in days.items()):
+            since = None  # it was heard before, whatever its place says
+        begun = since or period.first
+        silent = _silent_hours(days, period, begun, until)
         found.append(
             ForwarderFigures(
                 account_id=visible(where[0], 40),
                 region=visible(where[1], 40),
-                expected=_hours(period.first, until),
-                received=sum(received.values()),
-                missing=tuple(day for day in waited if day not in received),
-                since=place.first_at if place is not None and place.first_at in period else None,
+                expected=_hours(begun, until),
+                received=sum(mask.bit_count() for mask in days.values()),
+                missing=tuple(sorted({*silent, *days_before(period, since)} & {*_days(period)})),
+                silent_hours=silent,
+                since=since,
             )
         )
     return found, damaged
@@ -171,24 +229,71 @@ def _moment(item: Mapping[str, Value], name: str) -> datetime | None:
     return moment.astimezone(UTC) if moment.tzinfo is not None else None
 
 
-def _reasons(monitoring: Monitoring, forwarders: Sequence[ForwarderFigures], *, named: bool) -> dict[int, list[str]]:
-    """Return why each day is not proven, by day."""
+def _reasons(
+    monitoring: Monitoring, period: Period, forwarders: Sequence[ForwarderFigures], *, named: bool
+) -> dict[int, str]:
+    """Return in words why each day is not proven, by day."""
     reasons: dict[int, list[str]] = {}
-    for figures, words in ((monitoring.canaries, NO_CANARY), (monitoring.heartbeats, NO_HEARTBEAT)):
+    unwatched = days_before(period, monitoring.since)
+    for figures, what in ((monitoring.canaries, NO_CANARY), (monitoring.heartbeats, NO_HEARTBEAT)):
         for day in figures.missing:
-            reasons.setdefault(day, []).append(words)
-    silent: dict[int, list[str]] = {}
+            if day not in unwatched:
+                reasons.setdefault(day, []).append(f"{what}{_for_hours(figures.silent_hours[day])}")
+    silent: dict[int, dict[str, list[str]]] = {}
     for each in forwarders:
+        where = f"{each.account_id} {each.region}" if named else each.region
+        before = days_before(period, each.since)
         for day in each.missing:
-            silent.setdefault(day, []).append(f"{each.account_id} {each.region}" if named else each.region)
-    for day, where in silent.items():
-        reasons.setdefault(day, []).append(f"no heartbeat from {listed(where, _MOST_REGIONS)}")
-    return dict(sorted(reasons.items()))
+            if day not in unwatched:
+                hours = _for_hours(each.silent_hours.get(day, _HOURS))
+                why = "not heard yet: {}" if day in before else f"no heartbeat from {{}}{hours}"
+                silent.setdefault(day, {}).setdefault(why, []).append(where)
+    for day, by_reason in silent.items():
+        reasons.setdefault(day, []).extend(why.format(listed(where, _MOST_REGIONS)) for why, where in by_reason.items())
+    for day in unwatched:
+        if day in monitoring.missing:
+            reasons[day] = [unwatched_words(monitoring)]
+    return {day: "; ".join(words) for day, words in sorted(reasons.items())}
 
 
-def gaps(monitoring: Monitoring) -> dict[int, str]:
-    """Return the days of the month that are not proven for every account and region, each with the reasons in words."""
-    return {day: "; ".join(words) for day, words in _reasons(monitoring, monitoring.forwarders, named=True).items()}
+def _for_hours(hours: int) -> str:
+    return "" if hours >= _HOURS else f" in {counted(hours, 'hour')}"
+
+
+def unwatched_words(monitoring: Monitoring) -> str:
+    """Return since when there is any sign of Rootwatch; empty where that is older than the month."""
+    if monitoring.since is None:
+        return ""
+    return f"not watched before {monitoring.since:%Y-%m-%d %H:%M} UTC, the first sign of Rootwatch"
+
+
+def named_days(month: str, days: Iterable[int]) -> list[str]:
+    """Return sorted days as people read them: 2026-11-03, and 2026-11-05 to 2026-11-09 where many follow each other."""
+    runs: list[list[int]] = []
+    for day in days:
+        if runs and day == runs[-1][-1] + 1:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    words = []
+    for run in runs:
+        names = [f"{month}-{day:02d}" for day in run]
+        words += names if len(run) < _AS_RANGE else [f"{names[0]} to {names[-1]}"]
+    return words
+
+
+def gaps(monitoring: Monitoring, period: Period) -> list[tuple[str, int]]:
+    """Return the days of the month that are not proven for every account and region, and why, with their number.
+
+    Days that follow each other for the same reason are one entry.
+    """
+    found: list[tuple[str, list[int]]] = []
+    for day, why in _reasons(monitoring, period, monitoring.forwarders, named=True).items():
+        if found and found[-1][0] == why and found[-1][1][-1] == day - 1:
+            found[-1][1].append(day)
+        else:
+            found.append((why, [day]))
+    return [(f"{', '.join(named_days(period.name, days))}: {why}", len(days)) for why, days in found]
 
 
 def proof_words(monitoring: Monitoring, period: Period, account_id: str | None = None) -> str:
@@ -205,10 +310,12 @@ def proof_words(monitoring: Monitoring, period: Period, account_id: str | None =
     of_account = [each for each in monitoring.forwarders if each.account_id == account_id]
     if account_id is not None and account_id not in monitoring.hubs and not of_account:
         return f"{NOT_PROVEN} (no heartbeat of this account is recorded)"
-    by_reason: dict[str, list[str]] = {}
-    reasons = _reasons(monitoring, of_account, named=False)
+    reasons = _reasons(monitoring, period, of_account, named=False)
+    words = f"monitoring proven on {monitoring.days - len(reasons)} of {monitoring.days} days"
+    by_reason: dict[str, list[int]] = {}
     for day, why in reasons.items():
-        by_reason.setdefault("; ".join(why), []).append(f"{period.name}-{day:02d}")
-    words = f"monitoring proven on {period.days_begun - len(reasons)} of {period.days_begun} days"
-    missing = [f"{', '.join(days)} ({why})" for why, days in by_reason.items()]
+        by_reason.setdefault(why, []).append(day)
+    if by_reason.pop(unwatched_words(monitoring), None):
+        words += f", {unwatched_words(monitoring)}"
+    missing = [f"{', '.join(named_days(period.name, days))} ({why})" for why, days in by_reason.items()]
     return f"{words}, not on {', nor on '.join(missing)}" if missing else words
