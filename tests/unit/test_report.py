@@ -181,6 +181,7 @@ def test_zero_use_is_stated_and_not_proven(tmp_path: Path) -> None:
     ]
     assert found(written.report) == {ExceptionKind.MONITORING_GAP: 30}
     assert "No use of root was recorded in 2 accounts; monitoring not proven" in page(written)
+    assert "all of 2026-11: nothing proves it" in page(written)
 
 
 def test_zero_use_with_proof_is_clean(tmp_path: Path) -> None:
@@ -240,6 +241,9 @@ def test_the_month_of_the_deployment(tmp_path: Path) -> None:
     assert found(written.report) == {ExceptionKind.MONITORING_GAP: 20}
     assert "2026-11-01 to 2026-11-20: not watched before 2026-11-20 14:00 UTC" in page(written)
     assert document(written)["operation"]["monitoring"]["since"] == "2026-11-20T14:00:00Z"
+    beats(table, OTHER, "eu-west-1", range(21, 31))
+    assert "accounts that forward" not in make(table, tmp_path).report.verdict
+    assert "account that forwards" not in make(table, tmp_path).report.verdict
     before = make(table, tmp_path, month="2026-10")
     assert "all of 2026-10: not watched before 2026-11-20 14:00 UTC" in page(before)
     assert found(before.report) == {ExceptionKind.MONITORING_GAP: 31}

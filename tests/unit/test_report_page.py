@@ -73,6 +73,11 @@ def test_every_colour_is_one_of_the_palette() -> None:
     assert named == set(palettes()["light"])
 
 
+def test_a_long_text_widens_no_table() -> None:
+    """A cell that holds a text of others breaks it anywhere: a name without blanks would push the page out of sight."""
+    assert "tbody th, td { overflow-wrap: anywhere }" in _STYLE
+
+
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [

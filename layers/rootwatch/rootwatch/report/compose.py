@@ -132,7 +132,8 @@ def _note_what_is_missing(
     for where, times in sorted(incidents.undelivered.items()):
         totals.note(ExceptionKind.NOT_DELIVERED, where, times)
     if not monitoring.recorded:
-        why = unwatched_words(monitoring) or "nothing proves it"
+        was_there = monitoring.since is None or monitoring.since < period.until
+        why = "nothing proves it" if was_there else unwatched_words(monitoring)
         totals.note(ExceptionKind.MONITORING_GAP, f"all of {period.name}: {why}", period.days_begun)
     else:
         for words, days in gaps(monitoring, period):
@@ -186,7 +187,7 @@ def _verdict(
     others = [day for day in monitoring.missing if day not in days_before(period, monitoring.since)]
     if 0 < len(others) <= 3:  # noqa: PLR2004 - more, and why, are named one by one further down
         proof += f", not on {', '.join(named_days(period.name, others))}"
-    if silent := {each.account_id for each in monitoring.forwarders if each.missing}:
+    if silent := {each.account_id for each in monitoring.forwarders if not {*each.missing} <= {*monitoring.missing}}:
         proof += (
             f", on fewer for {counted(len(silent), 'account')} that {'forwards' if len(silent) == 1 else 'forward'}"
         )
