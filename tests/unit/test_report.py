@@ -17,10 +17,10 @@ import pytest
 
 from make import report_schema
 from rootwatch import triage
-from rootwatch.audit.items import SeenLetters, event_partition, head_key, step_key
+from rootwatch.audit.items import KeptReport, SeenLetters, event_partition, head_key, kept_report_item, step_key
 from rootwatch.audit.memory import MemoryTable
 from rootwatch.audit.store import AuditStore
-from rootwatch.audit.table import Item
+from rootwatch.audit.table import Item, Put
 from rootwatch.context.surroundings import ACCOUNT_NAME, Remembered, Subject
 from rootwatch.coverage import Place
 from rootwatch.errors import ReportError, StoreUnavailableError
@@ -308,6 +308,31 @@ def test_an_alert_of_a_late_record_waits_for_an_answer_too(tmp_path: Path) -> No
     send_all(table)
 
     assert ExceptionKind.UNACKNOWLEDGED in found(make(table, tmp_path, now=came + timedelta(days=1)).report)
+
+
+def test_a_record_that_missed_the_report_of_its_month(tmp_path: Path) -> None:
+    """The report of the month in which it arrived says that the one before lacks it, until that one is made again."""
+    table = filled()
+    store = AuditStore(table)
+    store.write_kept_report(KeptReport(MONTH, "run", LATER))
+    assert "arrived only after" not in page(make(table, tmp_path))
+    for number, came in enumerate(("2026-12-01T00:14:00Z", "2026-12-03T10:00:00Z", "2026-12-04T11:30:00Z")):
+        changes: dict[str, Any] = {"eventTime": "2026-11-30T23:00:00Z", **SESSION}
+        envelope = build_envelope("read", number=7 + number, **changes)
+        at = datetime.fromisoformat(came)
+        detect_messages([make_message(envelope, sent_at=at)], make_recorder(table, at))
+    now = LATER + timedelta(days=31)
+    december = make(table, tmp_path, month="2026-12", now=now)
+
+    assert found(december.report)[ExceptionKind.LATE_FOR_REPORT] == 2
+    assert f"account {ACCOUNT}, 2026-11: 2 records, the last at 2026-12-04 11:30 UTC" in page(december)
+    assert december.report.operation.of_earlier_months == 3
+    again = page(make(table, tmp_path, now=now))
+    assert "2 records of November 2026 arrived only after the report was due, the last at 2026-12-04 11:30:00" in again
+    store.write_kept_report(KeptReport(MONTH, "again", now))
+    assert ExceptionKind.LATE_FOR_REPORT not in found(make(table, tmp_path, month="2026-12", now=now).report)
+    table.write([Put(kept_report_item(KeptReport(MONTH, "again", now)) | {"kept_at": "when"})])
+    assert "what became of the report of 2026-11" in page(make(table, tmp_path, month="2026-12", now=now))
 
 
 def test_an_address_of_an_earlier_month_is_not_new(tmp_path: Path) -> None:

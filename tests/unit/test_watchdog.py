@@ -989,6 +989,14 @@ def test_a_report_that_is_kept_is_not_missed() -> None:
     assert bench.operations.notices == []
 
 
+def test_a_report_of_a_month_in_progress_is_not_the_months() -> None:
+    """Whoever asked for it before the month was over does not keep the watchdog from missing the one that was due."""
+    bench = heard_since(NOW)
+    bench.store.write_kept_report(KeptReport("2026-11", "run", DUE - REPORT_EVERY))
+    bench.now = DUE + REPORT_AFTER
+    assert bench.run().counts == {"NoticesSent": 1}
+
+
 def test_what_became_of_a_report_and_cannot_be_read_is_no_report() -> None:
     """An item that somebody changed does not say that the report is there."""
     bench = heard_since(NOW)

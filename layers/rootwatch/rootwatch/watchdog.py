@@ -439,12 +439,15 @@ class _Run:
             now, here = self._now(), self._store.place(*self._watchdog.place)
             months = reports_due(now, here.first_at) if here is not None else []
             found = zip(months, self._store.kept_reports(months), strict=True)
-            missing = {month: kept for month, kept in found if not isinstance(kept, KeptReport)}
+            # One that was made while its month went on, as people may ask for, is not the month's.
+            missing = [
+                month for month, kept in found if not isinstance(kept, KeptReport) or kept.kept_at < _month_end(month)
+            ]
             places, subject = {OPERATIONS: self._watchdog.tell_operations}, "report"
             if not missing:
                 self._tell_end(subject, "The monthly report is there", REPORTS_THERE, places)
                 return
-            notice = reports_notice(list(missing), self._watchdog.recorder.own.stack_name, now)
+            notice = reports_notice(missing, self._watchdog.recorder.own.stack_name, now)
             since = _month_end(min(missing)) + REPORT_DUE
             self._tell(_Trouble(subject, len(missing), since, places, REPORT_EVERY, REPORT_EVERY, notice))
 

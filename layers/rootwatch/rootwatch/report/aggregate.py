@@ -146,15 +146,28 @@ class Totals:
     months: dict[str, Counter[str]] = field(default_factory=dict)
     first_received: datetime | None = None
     """When the first of all records arrived, of whatever month it is."""
+    after_end: int = 0
+    """Records of the month that arrived only after its report was due."""
+    last_received: datetime | None = None
+    """When the last of those arrived."""
+    late_for_report: dict[str, tuple[int, datetime]] = field(default_factory=dict)
+    """By earlier month, how many records of one account missed the report of it, and when the last of them arrived."""
     credentials: Postures = field(default_factory=Postures)
     postures: list[Posture] = field(default_factory=list)
     names: Mapping[str, str] = field(default_factory=dict)
 
-    def receive(self, item: Item) -> None:
-        """Take note of when a record arrived."""
+    def receive(self, item: Item) -> datetime | None:
+        """Take note of when a record arrived, and return it."""
         received = _moment(item, "received_at")
         if received is not None:
             self.first_received = min(received, self.first_received or received)
+        return received
+
+    def arrive(self, received: datetime | None, due: datetime) -> None:
+        """Count a record of the month that arrived only after the report of it was due."""
+        if received is not None and received >= due:
+            self.after_end += 1
+            self.last_received = max(received, self.last_received or received)
 
     def note(self, kind: ExceptionKind, where: str, times: int = 1) -> None:
         """Count an exception."""
@@ -188,6 +201,8 @@ def read_months(reading: Reading, period: Period, register: Callable[[Use], None
     asked = [account_id for account_id in accounts if account_id not in one_pass.later]
     totals.credentials = reading.read_postures(asked) if reading.read_postures else reading.postures
     accounts = sorted({*accounts, *totals.credentials.by_account})
+    if reading.origin is Origin.TABLE:
+        one_pass.made.update(_made(reading.store, period, totals))
     totals.names = _names(reading, accounts)
     for account_id in accounts:
         for use in one_pass.read_account(account_id, known.get(account_id, [])):
@@ -212,6 +227,8 @@ class _Pass:
     totals: Totals
     incidents: IncidentReader
     later: set[str] = field(default_factory=set)
+    made: dict[str, datetime] = field(default_factory=dict)
+    """When the reports of earlier months were made."""
 
     def read_account(self, account_id: str, months: Sequence[str]) -> list[Use]:
         """Read all months of one account; count them in the totals and return its rows of the register."""
@@ -224,6 +241,12 @@ class _Pass:
         current = _Month(account_id, period, totals)
         credentials = totals.credentials.by_account.get(account_id)
         self._read_months(account_id, months, check, current, credentials)
+        for month, (records, last) in sorted(totals.late_for_report.items()):
+            where = (
+                f"account {account_id}, {month}: {counted(records, 'record')}, the last at {last:%Y-%m-%d %H:%M} UTC"
+            )
+            totals.note(ExceptionKind.LATE_FOR_REPORT, where, records)
+        totals.late_for_report.clear()
         for sk, found_at in store.damaged_items(account_id):
             if found_at is None or found_at in period:
                 totals.note(ExceptionKind.DAMAGED, f"account {account_id}: {visible(sk, 80)}")
@@ -256,18 +279,28 @@ class _Pass:
             is_undated, earlier = month == "undated", before.get(month)
             is_before = month < period.name and not is_undated
             for item in self.reading.store.event_items(account_id, month):
-                self.totals.receive(item)
+                received = self.totals.receive(item)
                 check.add(_text(item, "sk"), item, counts=is_undated or month <= period.name)
                 if compares and credentials is not None:
                     _note_credential(credentials, item)
-                if month == period.name or (is_undated and _moment(item, "received_at") in period):
-                    current.add(item)
+                if month == period.name or (is_undated and received in period):
+                    current.add(item, received)
                 elif earlier is not None:
                     earlier.add(item)
                 if is_before:
-                    current.remember(item)
+                    current.remember(item, received, month, self.made.get(month))
         for month, figures in before.items():
             self.totals.months.setdefault(month, Counter()).update(figures.figures())
+
+
+def _made(store: AuditStore, period: Period, totals: Totals) -> Iterator[tuple[str, datetime]]:
+    """Yield the months before that were reported, and when."""
+    months = period.before()
+    for month, kept in zip(months, store.kept_reports(months), strict=True):
+        if isinstance(kept, DamagedItemError):
+            totals.note(ExceptionKind.DAMAGED, f"what became of the report of {month}")
+        elif kept is not None:
+            yield month, kept.kept_at
 
 
 def _is_later(months: Sequence[str], period: Period) -> bool:
@@ -480,13 +513,18 @@ class _Month:
         self._counts: Counter[str] = Counter()
         self._worst = "info"
 
-    def remember(self, item: Item) -> None:
-        """Take note of an earlier month's record: its address is not new, and it may have arrived only now."""
+    def remember(self, item: Item, received: datetime | None, month: str, made_at: datetime | None) -> None:
+        """Take note of a record of an earlier month, whose report was made at a time, if it was.
+
+        Its address is not new, and it may have arrived only now.
+        """
         if item.get("by_root") is True and item.get("outcome") == str(Outcome.SUCCESS):
             self._know(_text(item, "source_ip"))
-        received = _moment(item, "received_at")
         if received is not None and received >= self._period.first and received in self._period:
             self._totals.of_earlier_months += 1
+            if made_at is not None and received > made_at:
+                records, last = self._totals.late_for_report.get(month, (0, received))
+                self._totals.late_for_report[month] = records + 1, max(last, received)
 
     def _know(self, address: str) -> bool:
         """Remember an address; return whether it is new."""
@@ -495,16 +533,17 @@ class _Month:
         self._known.add(address)
         return True
 
-    def add(self, item: Item) -> None:
+    def add(self, item: Item, received: datetime | None) -> None:
         """Count one record of the month."""
         totals, detections = self._totals, _texts(item, "detections")
         stated = _moment(item, "event_time")
-        at = stated or _moment(item, "received_at") or self._period.first
+        at = stated or received or self._period.first
         kind = _kind(item, detections)
         self._digest.update(_text(item, "sha256").encode())
         self._counts["records"] += 1
         totals.records += 1
         totals.undated += stated is None
+        totals.arrive(received, self._period.end + _LATE)
         version = item.get("schema_version")
         totals.older += not isinstance(version, int) or version < SCHEMA_VERSION
         if region := _text(item, "region"):

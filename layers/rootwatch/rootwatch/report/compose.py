@@ -278,6 +278,11 @@ def _limits(
     limits = []
     if period.in_progress:
         limits.append(f"{period.title} is not over: these figures are preliminary.")
+    if totals.last_received is not None:
+        came = f"{counted(totals.after_end, 'record')} of {period.title} arrived only after the report was due"
+        limits.append(
+            f"{came}, the last at {clock(totals.last_received)}: a report that was made before lacks the later ones."
+        )
     if reading.origin is Origin.FILES:
         limits.append(
             "Made from record files: nobody was alerted of them, the files may not be complete, and nothing proves "

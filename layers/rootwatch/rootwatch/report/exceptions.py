@@ -18,6 +18,10 @@ WORDS: Final[Mapping[ExceptionKind, tuple[str, str]]] = {
         "Input that could not be read",
         "The population is not complete: what is named here is in no figure of this report.",
     ),
+    ExceptionKind.LATE_FOR_REPORT: (
+        "Records that arrived only after the report of their month",
+        "They are in no figure of that report, nor of this one. Make the report of that month again.",
+    ),
     ExceptionKind.DAMAGED: (
         "Items of the audit table that were changed",
         "Something else than Rootwatch changed or removed what it had written. Copies were kept beside it.",

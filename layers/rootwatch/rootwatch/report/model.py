@@ -132,6 +132,7 @@ class ExceptionKind(StrEnum):
     CHAIN_BROKEN = "chain_broken"
     NOT_RECORDED = "not_recorded"
     UNREADABLE = "unreadable"
+    LATE_FOR_REPORT = "late_for_report"
     DAMAGED = "damaged"
     EVENT_ID_REUSED = "event_id_reused"
     NOT_FROM_CLOUDTRAIL = "not_from_cloudtrail"
