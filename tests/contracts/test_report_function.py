@@ -1,5 +1,6 @@
 """functions/report on moto: what it keeps, whom it tells, and what becomes of it where AWS refuses."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -133,6 +134,10 @@ def test_the_month_before_is_kept_and_told(deployed: Deployed) -> None:
     )
     [message] = deployed.slack.wait_for(1, 5)
     assert f"<{link}|Open the report>" in json.dumps(message.payload)
+    for name in NAMES:
+        of_file = f"{name} {hashlib.sha256(deployed.read(name)).hexdigest()}"
+        assert of_file in " ".join(told["paragraphs"])
+        assert of_file in json.dumps(message.payload)
 
 
 def test_a_person_names_the_month(deployed: Deployed) -> None:

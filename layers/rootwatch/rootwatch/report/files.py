@@ -62,7 +62,7 @@ def write_report(reading: Reading, period: Period, folder: Path, generated: date
                 lines.write(f"{register_line(use)}\n")
 
             report = make_report(reading, period, add)
-        sha256 = _sha256(work / register)
+        sha256 = sha256_of(work / register)
         report = replace(report, integrity=replace(report.integrity, register_sha256=sha256))
         with (work / document).open("w", encoding="ascii") as file:
             write_json(report, generated, _lines(work / "lines"), file)
@@ -74,7 +74,8 @@ def write_report(reading: Reading, period: Period, folder: Path, generated: date
     return Written(report, folder / page, folder / register, folder / document)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

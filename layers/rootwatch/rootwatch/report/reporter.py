@@ -16,7 +16,7 @@ from rootwatch.channels.notice import Notice, make_notice
 from rootwatch.delivery import Sent, Unconfigured
 from rootwatch.errors import DeliveryError, DeliveryFailedError, ReportError
 from rootwatch.report.aggregate import Reading
-from rootwatch.report.files import Written, file_name, write_report
+from rootwatch.report.files import Written, file_name, sha256_of, write_report
 from rootwatch.report.model import Origin, counted, month_before, period_of
 from rootwatch.report.posture import Postures, RootCredentials
 
@@ -98,16 +98,17 @@ class Reporter:
         )
         with TemporaryDirectory() as folder:
             written = write_report(reading, period, Path(folder), now)
+            hashes = {path.name: sha256_of(path) for path in written.paths}
             for path in written.paths:
                 self.put(path, CONTENT_TYPES[path.suffix])
         known = self._known(period.name, run) or KeptReport(period.name, run, now)
-        failed = self._tell_all(self._summary(written, now), self.store.write_kept_report(known))
+        failed = self._tell_all(self._summary(written, hashes, now), self.store.write_kept_report(known))
         if failed:
             message = f"The report is kept, but {', '.join(failed)} did not take its summary."
             raise DeliveryFailedError(message)
         return {
             "month": period.name,
-            "objects": [path.name for path in written.paths],
+            "objects": list(hashes),
             "verdict": written.report.verdict,
             "exceptions": {str(each.kind): each.count for each in written.report.exceptions},
         }
@@ -151,7 +152,7 @@ class Reporter:
             kept = self.store.write_kept_report(replace(kept, told=told))
         return failed
 
-    def _summary(self, written: Written, now: datetime) -> Notice:
+    def _summary(self, written: Written, hashes: Mapping[str, str], now: datetime) -> Notice:
         report = written.report
         total = sum(each.count for each in report.exceptions)
         found = [f"{each.title}: {each.count:,}" for each in report.exceptions[:MOST_TOLD]]
@@ -159,6 +160,8 @@ class Reporter:
         paragraphs = [report.verdict]
         if found:
             paragraphs.append("; ".join(found) + (f"; and {counted(more, 'other kind')}" if more else "") + ".")
+        # Whoever holds the message can tell whether a file is the one that was made, without a word of ours.
+        paragraphs.append(f"SHA-256: {'; '.join(f'{name} {sha256}' for name, sha256 in hashes.items())}.")
         paragraphs.append("The links need access to the console of the account that Rootwatch runs in.")
         kinds = {"html": "Open the report", "csv": "The register as CSV"}
         links = [(words, self.address(file_name(report.period, kind))) for kind, words in kinds.items()]
