@@ -380,6 +380,31 @@ def test_a_step_that_was_dropped_is_an_exception(tmp_path: Path) -> None:
     assert f"incident {incident}: step 1 is missing" in page(written)
 
 
+@pytest.mark.parametrize(
+    ("answers", "is_asked_for"),
+    [((), True), (("suspected",), False), (("suspected", "contained"), False), (("suspected", "resolved"), True)],
+)
+def test_no_role_is_asked_for_what_an_intruder_did(
+    tmp_path: Path,
+    answers: Sequence[str],
+    is_asked_for: bool,  # noqa: FBT001
+) -> None:
+    """Acts of an incident that was called suspicious are counted as avoidable, and no policy lets a role do them."""
+    table = CheckedTable()
+    play(table)
+    for hour, kind in enumerate(answers, start=3):
+        step(table, str(items_of(table)[0]["incident_id"]), kind, f"2026-11-03T0{hour}:00:00Z")
+    written = make(table, tmp_path)
+    report, text = written.report, page(written)
+
+    assert (report.avoidable_acts, report.suspicious_acts) == (4, 0 if is_asked_for else 4)
+    assert ("cloudtrail:StopLogging" in text, "StopLogging" in json.dumps(document(written)["policies"])) == (
+        is_asked_for,
+        is_asked_for,
+    )
+    assert ("4 of them were part of incidents that were called suspicious" in text) is not is_asked_for
+
+
 def test_what_people_answered_stands_in_the_register(tmp_path: Path) -> None:
     """Acknowledgement, reviewer and verdict are read from the steps of triage, with the times they took."""
     table = CheckedTable()

@@ -141,6 +141,8 @@ class Totals:
     owners: Counter[str] = field(default_factory=Counter)
     regions: set[str] = field(default_factory=set)
     avoidable: dict[str, Counter[str]] = field(default_factory=dict)
+    suspicious_acts: int = 0
+    """Acts without need of root in incidents that people called suspicious: for them no role is asked for."""
     needed_root: Counter[str] = field(default_factory=Counter)
     exceptions: dict[ExceptionKind, Place] = field(default_factory=dict)
     months: dict[str, Counter[str]] = field(default_factory=dict)
@@ -705,7 +707,6 @@ class _Month:
             self._totals.needed_root[_shown(need, 200)] += 1
         elif action is not None:
             use.avoidable[_shown(action, 160)] += 1
-            self._totals.avoidable.setdefault(self._account_id, Counter())[_shown(action, 160)] += 1
 
     # --- at the end ------------------------------------------------------------------------------------------------
 
@@ -732,6 +733,10 @@ class _Month:
         kinds = list(_exceptions_of(use, found, review, self._period, reading))
         for kind in kinds:
             self._totals.note(kind, where)
+        if review.is_suspicious:
+            self._totals.suspicious_acts += use.avoidable.total()
+        elif use.avoidable:
+            self._totals.avoidable.setdefault(self._account_id, Counter()).update(use.avoidable)
         return Use(
             account_id=self._account_id,
             account_name=visible(name, 60),

@@ -53,7 +53,7 @@ WORDS: Final[Mapping[ExceptionKind, tuple[str, str]]] = {
     ),
     ExceptionKind.AVOIDABLE: (
         "Root use that did not need root",
-        "A role would have sufficed for what was done; a policy for it stands under Avoidable use.",
+        "A role would have sufficed for what was done: see Avoidable use.",
     ),
     ExceptionKind.NOT_DELIVERED: ("Alerts that reached nobody on a channel", "They are still tried again."),
     ExceptionKind.UNACKNOWLEDGED: (

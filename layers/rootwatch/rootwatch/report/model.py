@@ -193,6 +193,12 @@ class Review:
     escalations: int = 0
     is_open: bool | None = None
 
+    @property
+    def is_suspicious(self) -> bool:
+        """Return whether somebody called it suspicious, and nobody said later that it was expected after all."""
+        verdicts = self.verdict.split(", ")
+        return "suspicious" in verdicts and verdicts[-1] != "expected"
+
 
 @dataclass(frozen=True, slots=True)
 class Use:
@@ -498,6 +504,7 @@ class Report:
     operation: Operation
     policies: tuple[Policy, ...]
     avoidable_acts: int
+    suspicious_acts: int
     needed_root: Mapping[str, int]
     postures: tuple[Posture, ...]
     postures_not_read: tuple[PostureNotRead, ...]
