@@ -169,6 +169,18 @@ def test_an_account_whose_months_were_removed_is_no_later_one(tmp_path: Path) ->
     assert found(report)[ExceptionKind.CHAIN_BROKEN]
 
 
+def test_an_account_that_was_removed_whole_is_missed(tmp_path: Path) -> None:
+    """Without records and head there is no chain that could break: the account's incidents say that it was there."""
+    table = filled()
+    [incident] = {str(item["incident_id"]) for item in items_of(table, OTHER)}
+    assert ExceptionKind.DAMAGED not in found(make(table, tmp_path).report)
+    del table._partitions[event_partition(OTHER, MONTH)], table._partitions[head_key(OTHER).pk]
+    written = make(table, tmp_path)
+
+    assert found(written.report)[ExceptionKind.DAMAGED] == 1
+    assert f"account {OTHER}, incident {incident}: all its records are gone" in page(written)
+
+
 def test_zero_use_is_stated_and_not_proven(tmp_path: Path) -> None:
     """An account without use has a statement too; without canaries it says that monitoring is not proven."""
     table = CheckedTable()

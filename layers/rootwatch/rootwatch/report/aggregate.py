@@ -205,6 +205,7 @@ def read_months(reading: Reading, period: Period, register: Callable[[Use], None
     accounts = sorted({*accounts, *totals.credentials.by_account})
     if reading.origin is Origin.TABLE:
         one_pass.made.update(_made(reading.store, period, totals))
+        one_pass.unseen.update(reading.store.incidents_of(period.name))
     totals.names = _names(reading, accounts)
     for account_id in accounts:
         for use in one_pass.read_account(account_id, known.get(account_id, [])):
@@ -217,6 +218,7 @@ def read_months(reading: Reading, period: Period, register: Callable[[Use], None
                 heapq.heappush(totals.gravest, entry)
             else:
                 heapq.heappushpop(totals.gravest, entry)
+    _note_unseen(reading.store, one_pass.unseen, totals)
     return totals
 
 
@@ -231,6 +233,8 @@ class _Pass:
     later: set[str] = field(default_factory=set)
     made: dict[str, datetime] = field(default_factory=dict)
     """When the reports of earlier months were made."""
+    unseen: set[str] = field(default_factory=set)
+    """Incidents of the month of which no record has gone by."""
 
     def read_account(self, account_id: str, months: Sequence[str]) -> list[Use]:
         """Read all months of one account; count them in the totals and return its rows of the register."""
@@ -282,6 +286,7 @@ class _Pass:
             is_before = month < period.name and not is_undated
             for item in self.reading.store.event_items(account_id, month):
                 received = self.totals.receive(item)
+                self.unseen.discard(_text(item, "incident_id"))
                 check.add(_text(item, "sk"), item, counts=is_undated or month <= period.name)
                 if compares and credentials is not None:
                     _note_credential(credentials, item)
@@ -303,6 +308,13 @@ def _made(store: AuditStore, period: Period, totals: Totals) -> Iterator[tuple[s
             totals.note(ExceptionKind.DAMAGED, f"what became of the report of {month}")
         elif kept is not None:
             yield month, kept.kept_at
+
+
+def _note_unseen(store: AuditStore, incident_ids: set[str], totals: Totals) -> None:
+    """Note incidents without a record: whoever removes an account's records and its head leaves no chain to break."""
+    for incident_id, incident in store.incidents(sorted(incident_ids)):
+        of_account = "" if isinstance(incident, DamagedItemError) else f"account {visible(incident.account_id, 40)}, "
+        totals.note(ExceptionKind.DAMAGED, f"{of_account}incident {visible(incident_id, 64)}: all its records are gone")
 
 
 def _is_later(months: Sequence[str], period: Period) -> bool:
