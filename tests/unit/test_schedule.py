@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import stage
 from tests.schedule import LONGEST_FIRST, Schedule, sort
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -41,3 +42,9 @@ def test_end_to_end_tests_are_one_unit_of_work(pytestconfig: pytest.Config, monk
 
     assert scopes == {"tests/e2e/", "tests/unit/test_a.py", "tests/unit/test_b.py"}
     assert pytestconfig.option.loadscopereorder is False
+
+
+def test_the_shared_stage_ends_with_its_package() -> None:
+    """Its servers live in this process: in one that lasted longer, the unit tests would forbid them their sockets."""
+    assert stage._fixture_function_marker.scope == "package"
+    assert (TESTS / "e2e" / "__init__.py").is_file()
